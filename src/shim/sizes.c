@@ -2,8 +2,8 @@
 /*
  * sizes.c: sizes and alignments of the kernel types that C++ objects embed.
  *
- * Compiled to assembly only; Kbuild makes generated/objr-kernel-sizes.h out of the marked lines, as the kernel does for
- * its asm-offsets. They depend on the kernel's options (lock debugging above all), so there is one header for each build.
+ * Compiled to assembly only; Kbuild makes generated/objr-kernel-sizes.h out of the marked lines, as the kernel does
+ * for its asm-offsets. They depend on the kernel's options (lock debugging above all): each build has its own header.
  */
 #include <linux/kbuild.h>
 #include <linux/lockdep.h>
