@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0
+// Counters of one World, spread over cache lines by processor so that hot paths do not meet in one (Linux: vm_event).
+// Exact when read at rest; each counter is a sum of atomics, so nothing is lost, but two are not read at one instant.
+#pragma once
+
+#include "objrmap/atomic.h"
+#include "objrmap/types.h"
+
+namespace objr {
+
+enum class Count : u32 {
+    anon_pages, // pages in use that are anonymous (mapped at least once)
+    file_pages, // pages in a page cache
+    mapped_pages, // pages with at least one mapping
+    mappings, // present PTEs
+    vmas,
+    anon_vmas,
+    anon_vma_chains,
+    file_mappings,
+    mms,
+    table_pages,
+    faults,
+    cow_faults,
+    writebacks,
+    rmap_walks,
+    rmap_candidates,
+    rmap_hits,
+    rmap_false_hits,
+    kNumber,
+};
+
+class Counters : Pinned {
+public:
+    void add(Count which, s64 n = 1) {
+        slots_[objr_cpu() % kSlots].values[static_cast<u32>(which)].fetch_add(static_cast<u64>(n));
+    }
+    void sub(Count which, s64 n = 1) { add(which, -n); }
+    s64 sum(Count which) const {
+        u64 total = 0;
+        for (const Slot& slot : slots_) {
+            total += slot.values[static_cast<u32>(which)].load();
+        }
+        return static_cast<s64>(total);
+    }
+
+private:
+    static constexpr u32 kSlots = 16;
+    struct alignas(64) Slot {
+        Atomic<u64> values[static_cast<u32>(Count::kNumber)];
+    };
+    Slot slots_[kSlots];
+};
+
+} // namespace objr

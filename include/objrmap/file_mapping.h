@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0
+// FileMapping: the object of file pages: a page cache and the index of all Vmas that map it (Linux: struct
+// address_space, mm/filemap.c, mm/truncate.c). A named object is the same without a file behind it.
+//
+// Invariants:
+//   F1 a page in `pages_` at pgoff p has mapping == this, index == p, and a reference held by the cache.
+//   F2 a Vma is in the index <=> its file points here (spec C2).
+//   F3 a page at or beyond the end is in no page table once truncate() has returned.
+//
+// Ownership: counted: one for each descriptor bound to it (an objr_object) and for each Vma. The last reference writes back what
+// is dirty, drops the pages and the object; a descriptor outlives its Vmas, so this never happens under an mmap_lock.
+// Locking: fields say it. pages_ is a table with a lock of its own; a page enters locked, and leaves under its page lock.
+#pragma once
+
+#include "objrmap/memory.h"
+#include "objrmap/prio_tree.h"
+#include "objrmap/vma.h"
+
+namespace objr {
+
+struct World;
+
+class FileMapping : Pinned {
+public:
+    enum class Kind : u32 { file, object };
+    static constexpr u32 kNameBytes = 64;
+
+    // Consumes backing in every case. Shares the object of the inode if there is one. ENOMEM.
+    static Result<FileMapping*> of_file(World& world, objr_backing* backing);
+    // See objr_object_of_name.
+    static Result<FileMapping*> of_name(World& world, const char* name, u64 size, u32 flags, const objr_owner& owner);
+    void get() { refs_.fetch_add(1); }
+    bool try_get() { return refs_.add_unless_zero(); }
+    void put(); // sleeps; the last one writes back
+
+    // The page at pgoff, uptodate, referenced and locked, read from the file if need be. EIO beyond the end or unreadable;
+    // ENOMEM.
+    Result<Page*> get_locked_page(u64 pgoff);
+    // The page if it is in the cache, referenced, not locked; nullptr: it is not.
+    Page* find_page(u64 pgoff);
+    // First page at or after *pgoff, referenced; sets *pgoff.
+    Page* find_page_from(u64& pgoff, u64 last = ~0ull);
+
+    // Make what is dirty in pages [first, last] clean and write it. The first error; pages that failed stay dirty. Not
+    // under the quiesce lock, which it takes for each page.
+    Status sync(u64 first, u64 last, bool datasync);
+    // New size in bytes. EACCES: no descriptor with write access; ENOMEM: nothing was changed.
+    Status truncate(u64 size);
+
+    World& world() const { return world_; }
+    Kind kind() const { return kind_; }
+    u32 id() const { return id_; }
+    const char* name() const { return name_; }
+    u64 size() const; // bytes, as of now
+    u64 size_in_pages() const { return (size() + kPageSize - 1) >> kPageShift; }
+    bool writable() const { return kind_ == Kind::object || writer() != nullptr; }
+    u64 cached_pages() const { return cached_.load(); }
+
+    RwSem i_mmap_lock;
+    PrioTree i_mmap; // guarded by i_mmap_lock
+
+private:
+    FileMapping(World& world, Kind kind) : world_(world), kind_(kind) {}
+    friend struct World;
+    template <class T>
+    friend class Cache;
+
+    static Result<FileMapping*> create(World& world, Kind kind);
+    objr_backing* writer() const { return writer_.load_acquire(); }
+    Status fill(Page& page, u64 pgoff);
+    void drop_page_locked(Page& page);
+    Status unmap_beyond(u64 first);
+    void cut_cache(u64 size);
+    Status write_page(u64 pgoff, void* bounce);
+    void destroy();
+
+    World& world_;
+    const Kind kind_;
+    u32 id_ = 0; // immutable
+    char name_[kNameBytes] = {}; // immutable
+    u32 uid_ = 0; // immutable; of a named object
+    Atomic<u32> refs_{1};
+    u64 key_ = 0; // immutable; identity of the inode
+    objr_backing* reader_ = nullptr; // immutable; the first descriptor's file
+    Atomic<objr_backing*> writer_{nullptr}; // none -> set once (registry lock): the first one opened for writing
+    Atomic<u64> size_{0}; // of a named object; of a file: the size last seen
+    Mutex writeback_; // one write-back at a time
+    Table<Page> pages_;
+    Atomic<u64> cached_{0}; // pages in pages_
+};
+
+} // namespace objr

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0
+// Mm: one address space: a page-table tree, the Vmas over it, and the operations on them (Linux: struct mm_struct,
+// mm/memory.c, mm/mmap.c, mm/mremap.c, mm/mprotect.c, kernel/fork.c:dup_mmap).
+//
+// Invariants:
+//   M1 every entry of the tree that is not 0 lies in a Vma (of the same Mm).
+//   M2 a present entry is user-readable only if the Vma is, writable only if the Vma is; of a copy-on-write Vma writable
+//      only if this is the page's only mapping.
+//
+// Ownership: counted. Every Vma's Mm is alive as long as the Vma is linked; the last put() finds no Vma.
+// Locking: `lock_` read: faults and look-ups; write: anything that changes Vmas. All public operations take the World's
+// quiesce lock for read and lock_ themselves, but those named ..._locked.
+// Context: all sleep. Ranges are half-open, page aligned, below address_end(); else EINVAL.
+// Errors: after an error nothing has changed, unless said otherwise.
+#pragma once
+
+#include "objrmap/mmu.h"
+#include "objrmap/page_table.h"
+#include "objrmap/vma.h"
+
+namespace objr {
+
+struct World;
+class ZapBatch;
+
+enum class Access : u32 { read, write, exec };
+
+// Whether the MMU may still have translations of a range that is unmapped.
+enum class Translations { present, gone };
+
+class Mm : Pinned {
+    struct VmaKey;
+
+public:
+    // ENOMEM.
+    static Result<Mm*> create(World& world, Mmu& mmu);
+    bool try_get() { return refs_.add_unless_zero(); }
+    void get() { refs_.fetch_add(1); }
+    void put();
+
+    // ---- structure
+    // file: a reference is taken. region: may be nullptr. EINVAL, EEXIST, ENOMEM.
+    Status map(Vaddr start, Vaddr end, u64 pgoff, u32 flags, FileMapping* file, objr_region* region);
+    // Copy [start, end) of parent into child, copy-on-write. On error child has nothing there. ENOMEM, EEXIST.
+    static Status fork(Mm& parent, Mm& child, Vaddr start, Vaddr end, objr_region* region);
+    Status split(Vaddr address); // ENOMEM
+    // ENOMEM only if an end lies within a Vma, which must be split.
+    Status unmap(Vaddr start, Vaddr end, Translations translations);
+    // Pages keep their index. EINVAL: overlap or a hole in the source; EEXIST: the target is not free; ENOMEM.
+    Status move(Vaddr from, Vaddr to, u64 length, objr_region* region);
+    Status protect(Vaddr start, Vaddr end, u32 flags); // ENOMEM; EACCES: write without VmFlag::may_write
+
+    // ---- use
+    // EFAULT nothing mapped, EACCES not permitted; ENOMEM no page; EIO beyond the end of the object or unreadable.
+    Status fault(Vaddr address, Access access, void* token);
+    // The same after making the Vma's protection what the process's own is.
+    Status fault_with_flags(Vaddr address, Access access, u32 vm_flags, void* token);
+    // The page at address, faulted in, referenced and locked: the caller unlocks and puts it.
+    Result<Page*> get_locked_page(Vaddr address, Access access);
+
+    // ---- for walks and inspection
+    World& world() const { return world_; }
+    Mmu& mmu() const { return mmu_; }
+    u32 id() const { return id_; }
+    u32 parent_id() const { return parent_id_; } // the Mm it was forked from, 0: none
+    u64 process() const { return process_.load(); } // identity of the address space, objr_region_mm; 0: no process
+    const PageTables& tables() const { return tables_; }
+    Vaddr address_end() const { return tables_.address_end(); }
+    RwSem& lock() { return lock_; }
+    SpinLock& upper_lock() { return upper_lock_; }
+    Vma* find(Vaddr address) const; // the Vma that contains address; lock_ held
+    Vma* first_from(Vaddr address) const; // the first that ends behind address; lock_ held
+    Vma* next(const Vma& vma) const; // lock_ held
+    Vma* prev(const Vma& vma) const;
+    u32 vma_count() const { return vma_count_.load(); }
+    u64 resident() const { return resident_.load(); } // present PTEs
+    void resident_add(s64 n) { resident_.fetch_add(static_cast<u64>(n)); }
+
+    // ---- with lock_ held for write
+    // Drop what is mapped in [start, end) of one Vma: PTEs, translations, references. Returns the number of pages dropped.
+    u64 zap_range_locked(Vma& vma, Vaddr start, Vaddr end, Translations translations, objr_held held);
+
+private:
+    Mm(World& world, Mmu& mmu) : world_(world), mmu_(mmu) {}
+    friend struct World;
+    friend class FaultHandler;
+
+    bool range_ok(Vaddr start, Vaddr end) const;
+    bool range_free(Vaddr start, Vaddr end) const;
+    void insert(Vma& vma);
+    void remove(Vma& vma);
+    Result<Vma*> new_vma(Vaddr start, Vaddr end, u64 pgoff, u32 flags, FileMapping* file, objr_region* region);
+    void free_vma(Vma* vma);
+    Status split_at(Vaddr address);
+    void try_merge(Vma& vma);
+    bool can_merge(const Vma& left, const Vma& right) const;
+    void unmap_locked(Vaddr start, Vaddr end, Translations translations, objr_held held);
+    Status protect_locked(Vaddr start, Vaddr end, u32 flags);
+    Status copy_vma_pages(Vma& parent, Vma& child);
+    static void move_pages(PageTables& tables, Vaddr from, Vaddr to, u64 length);
+
+    World& world_;
+    Mmu& mmu_;
+    u32 id_ = 0; // immutable
+    u32 parent_id_ = 0; // set by the first fork into it
+    Atomic<u32> refs_{1};
+    Atomic<u64> process_{0};
+    RwSem lock_;
+    SpinLock upper_lock_; // upper page-table entries are installed by PageTables's own; this one: Vma::anon_vma none -> set
+    PageTables tables_;
+    RbTree<Vma, &Vma::mm_node> vmas_; // guarded by lock_
+    Atomic<u32> vma_count_{0};
+    Atomic<u64> resident_{0};
+};
+
+} // namespace objr

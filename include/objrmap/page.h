@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0
+// Page: the descriptor of one frame of the pool (Linux: struct page).
+//
+// States, by who owns the frame:
+//   free        kFree set; on the pool's free list; refcount 0, mapcount -1, mapping none; its 4096 bytes are zero
+//   new         allocated, refcount 1, held by one thread, nobody else knows it
+//   anon        mapping = anon object | 1; index = pgoff in the Vmas that may map it
+//   file        mapping = FileMapping; index = pgoff in the file; in that mapping's page cache, which holds a reference
+//   unhooked    was a file page, truncated while somebody still held it: mapping none, goes when the last one lets go
+//
+// Invariants (numbers as in verify):
+//   V1 mapcount + 1 == number of present PTEs with this pfn, over all page tables.
+//   V2 every such PTE is found by the reverse map, and nothing else is.
+//   V3 refcount >= mappings + (1 if in a page cache).
+//   V4 free <=> refcount 0; a free page is zero, unmapped and has no mapping.
+//   V5 `mapping` of an anon page is set when mapcount goes -1 -> 0 for the first time and stays until the page is free;
+//      it is trusted only while the page is mapped (spec P2, C5).
+//
+// Locking: flags, mapcount, refcount are atomic. mapcount changes under the PTE's table lock. mapping and index: set by
+// the one who owns the new page; of a file page cleared under its page lock. lru links: Pool::lock.
+#pragma once
+
+#include "objrmap/atomic.h"
+#include "objrmap/types.h"
+
+namespace objr {
+
+struct AnonVma;
+class FileMapping;
+
+enum class PageFlag : unsigned long {
+    locked = 1ul << 0, // the page lock
+    dirty = 1ul << 1, // newer than its file
+    referenced = 1ul << 2,
+    uptodate = 1ul << 3, // a file page: has been filled
+    swapcache = 1ul << 4,
+    mlocked = 1ul << 5,
+    lru = 1ul << 6,
+    active = 1ul << 7,
+    anon_exclusive = 1ul << 8,
+    free = 1ul << 9,
+};
+
+// Page::mapping: one word, two types (spec P2): low bit set = AnonVma, clear = FileMapping, zero = none.
+class MappingWord {
+public:
+    constexpr MappingWord() = default;
+    static MappingWord anon(AnonVma* object) { return MappingWord(reinterpret_cast<u64>(object) | kAnonBit); }
+    static MappingWord file(FileMapping* object) { return MappingWord(reinterpret_cast<u64>(object)); }
+
+    bool is_none() const { return word_ == 0; }
+    bool is_anon() const { return (word_ & kAnonBit) != 0; }
+    bool is_file() const { return word_ != 0 && !is_anon(); }
+    AnonVma* anon_vma() const { return is_anon() ? reinterpret_cast<AnonVma*>(word_ & ~kAnonBit) : nullptr; }
+    FileMapping* file_mapping() const { return is_file() ? reinterpret_cast<FileMapping*>(word_) : nullptr; }
+    friend bool operator==(MappingWord, MappingWord) = default;
+
+private:
+    friend struct Page;
+    static constexpr u64 kAnonBit = 1;
+    constexpr explicit MappingWord(u64 word) : word_(word) {}
+    u64 word_ = 0;
+};
+
+struct Page : Pinned {
+    static constexpr u32 kNoLink = ~0u;
+
+    // ---- what it belongs to
+    MappingWord mapping() const { return MappingWord(mapping_.load_acquire()); }
+    void set_mapping(MappingWord word) { mapping_.store_release(word.word_); }
+
+    u64 index = 0; // pages; set before mapping, immutable while mapping is set
+
+    // ---- flags, and the generation of the set of mappings in the upper half of the same word
+    bool has(PageFlag flag) const { return (flags_.load() & static_cast<unsigned long>(flag)) != 0; }
+    bool set(PageFlag flag) { return (flags_.fetch_or(static_cast<unsigned long>(flag)) & static_cast<unsigned long>(flag)) != 0; }
+    bool clear(PageFlag flag) {
+        return (flags_.fetch_and(~static_cast<unsigned long>(flag)) & static_cast<unsigned long>(flag)) != 0;
+    }
+    // Changes with every mapping made or taken; equal before and after = nothing happened between.
+    u32 generation() const { return static_cast<u32>(flags_.load_acquire() >> 32); }
+    void mappings_changed() { flags_.fetch_add(1ul << 32); }
+
+    // ---- counts
+    Atomic<s32> mapcount{-1}; // mappings - 1 (spec P1)
+    Atomic<s32> refcount{0}; // mappings + page cache + whoever uses it now
+    bool mapped() const { return mapcount.load() >= 0; }
+    u32 mappings() const { return static_cast<u32>(mapcount.load() + 1); }
+
+    // ---- the page lock: sleeps; a second page's lock is only ever tried
+    void lock();
+    bool try_lock();
+    void unlock();
+    bool locked() const { return has(PageFlag::locked); }
+
+    u64 private_word = 0; // a swap entry, when PageFlag::swapcache
+
+    // ---- Pool's own
+    u32 lru_prev = kNoLink;
+    u32 lru_next = kNoLink;
+
+private:
+    Atomic<u64> mapping_{0};
+    Atomic<unsigned long> flags_{0};
+};
+
+static_assert(sizeof(Page) <= 48, "the price of a page of the pool");
+
+// Holds a page lock for a scope.
+class PageLock : Pinned {
+public:
+    explicit PageLock(Page& page) : page_(page) { page_.lock(); }
+    ~PageLock() { page_.unlock(); }
+
+private:
+    Page& page_;
+};
+
+} // namespace objr

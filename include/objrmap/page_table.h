@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0
+// PageTables: the x86-64 page-table tree of one address space, in the hardware's own format, so that a processor could
+// run on it (Linux: mm/memory.c:__pte_alloc, free_pgtables).
+//
+// A tree has 4 or 5 levels of tables of 512 entries. Level 1 is the leaf. Each table page has a descriptor, PageTable,
+// kept beside it by the kernel side.
+//
+// Invariants:
+//   T1 an upper entry is 0 or the physical address of a table one level down, with P, RW, US.
+//   T2 `live` of a leaf == number of its entries that are not 0.
+//   T3 a table is freed only when no Vma covers any part of what it maps, and is empty then (spec P6).
+//
+// Locking: upper entries are installed once, under `upper_lock`, and read without a lock; they are removed under Mm::lock
+// for write after the Vmas they serve have left the reverse map, so whoever holds a Vma still (Mm::lock, or the rmap lock
+// through which it found it) may walk. Leaf entries: PageTable::lock; written with write_once (a processor may run on it).
+#pragma once
+
+#include "objrmap/counters.h"
+#include "objrmap/lock.h"
+#include "objrmap/pte.h"
+#include "objrmap/result.h"
+
+namespace objr {
+
+class Mm;
+struct World;
+
+struct PageTable : Pinned {
+    static constexpr u32 kEntries = 512;
+
+    SpinLock lock; // leaf entries and `live`
+    u64* entries; // immutable; the table page
+    Mm* mm; // immutable
+    Vaddr base; // immutable; first address mapped
+    u32 level; // immutable; 1 = leaf
+    u32 live; // guarded by lock; only kept for leaves
+
+    static u32 slot(Vaddr address) { return (address.value >> kPageShift) & (kEntries - 1); }
+    Pte get(Vaddr address) const { return Pte(read_once(entries[slot(address)])); }
+    // Replace the entry of address; the caller holds `lock`. Returns the old one.
+    Pte set(Vaddr address, Pte pte);
+    Vaddr end() const { return base + kEntries * kPageSize; } // of a leaf
+};
+
+class PageTables : Pinned {
+public:
+    // levels: 4 or 5. ENOMEM.
+    Status create(World& world, Mm& mm, u32 levels);
+    // Everything must have been freed by free_range. Idempotent.
+    void destroy();
+
+    u32 levels() const { return levels_; }
+    // First address that no user mapping may reach (half of the address space): 2^47 or 2^56.
+    Vaddr address_end() const { return Vaddr(1ull << (kPageShift + 9 * levels_ - 1)); }
+    const void* root() const { return root_ ? root_->entries : nullptr; }
+
+    // The leaf table of address, or nullptr. Counts the tables looked at in *levels_read if given.
+    PageTable* leaf(Vaddr address, u64* levels_read = nullptr) const;
+    // The same, made if missing. Sleeps. ENOMEM: what was made on the way stays (empty tables go with the next free_range).
+    Result<PageTable*> make_leaf(Vaddr address);
+    // First leaf at or after `address` and before `end`, skipping holes by whole tables.
+    PageTable* next_leaf(Vaddr address, Vaddr end) const;
+    // Free the tables that map [start, end) and lie wholly within [floor, ceiling), the gap between the neighbouring Vmas.
+    // Mm::lock for write.
+    void free_range(Vaddr start, Vaddr end, Vaddr floor, Vaddr ceiling);
+
+private:
+    Result<PageTable*> allocate(Vaddr base, u32 level);
+    void free(PageTable* table);
+    void free_below(PageTable& table, Vaddr start, Vaddr end, Vaddr floor, Vaddr ceiling);
+    PageTable* child(const PageTable& table, u32 slot) const;
+    static u32 shift(u32 level) { return kPageShift + 9 * (level - 1); } // log2 of what one entry maps
+
+    World* world_ = nullptr;
+    Mm* mm_ = nullptr;
+    PageTable* root_ = nullptr;
+    u32 levels_ = 0;
+    SpinLock upper_lock_;
+};
+
+} // namespace objr

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0
+// Vma: a region of an address space (Linux: struct vm_area_struct).
+//
+// States: being built (private to one thread) -> linked (in its Mm's tree and in the reverse map) -> unlinked -> freed.
+//
+// Invariants:
+//   A1 start < end, both page aligned; Vmas of one Mm do not overlap.
+//   A2 the page of the object at address a is pgoff + ((a - start) >> 12) (spec P3).
+//   A3 in the file index <=> file is set (spec C2); in an anon object's list <=> anon_vma is set.
+//
+// Ownership: the Mm owns its Vmas. A Vma holds a reference on its file (counted in FileMapping::refs) and its region.
+// Locking: fields say it. "range" = Mm::lock for write + the file's i_mmap_lock for write + the anon lock for write, as far as
+// the Vma has them; to read it any one of the three is enough.
+#pragma once
+
+#include "objrmap/intrusive.h"
+#include "objrmap/page.h"
+#include "objrmap/prio_tree.h"
+#include "objrmap/rbtree.h"
+#include "objrmap/types.h"
+#include "shim/module.h"
+
+namespace objr {
+
+class Mm;
+
+enum class VmFlag : u32 {
+    read = OBJR_VM_READ,
+    write = OBJR_VM_WRITE,
+    exec = OBJR_VM_EXEC,
+    shared = OBJR_VM_SHARED,
+    may_share = OBJR_VM_MAYSHARE,
+    may_write = OBJR_VM_MAYWRITE,
+};
+
+struct Vma : Pinned {
+    Vaddr start; // range
+    Vaddr end; // range; exclusive
+    u64 pgoff = 0; // range; pages, linear
+    u32 flags = 0; // VmFlag bits; Mm::lock for write
+    u32 id = 0; // immutable; unique in the World
+    u32 parent_id = 0; // immutable; the Vma it was forked from, 0: none
+    Mm* mm = nullptr; // immutable
+    FileMapping* file = nullptr; // immutable; nullptr: anonymous
+    AnonVma* anon_vma = nullptr; // none -> set once, under Mm::upper_lock and the anon lock; cleared by unlink
+    objr_region* region = nullptr; // immutable while mapped; nullptr without a process
+
+    RbNode mm_node; // Mm::lock
+    ListNode anon_node; // AnonVma::lock
+    PrioNode i_mmap_node; // FileMapping::i_mmap_lock
+    ListNode unmap_node; // of the thread that unmaps it
+
+    bool has(VmFlag flag) const { return (flags & static_cast<u32>(flag)) != 0; }
+    bool copies_on_write() const { return !has(VmFlag::shared); }
+    u64 pages() const { return (end - start) >> kPageShift; }
+    bool contains(Vaddr address) const { return start <= address && address < end; }
+    u64 last_pgoff() const { return pgoff + pages() - 1; }
+    u64 pgoff_of(Vaddr address) const { return pgoff + ((address - start) >> kPageShift); }
+    AnonVma* anon() const { return __atomic_load_n(&anon_vma, __ATOMIC_ACQUIRE); }
+
+    // Where the page with this index would be mapped; false: not in this Vma (spec P3).
+    bool address_of(u64 index, Vaddr* address) const {
+        if (index < pgoff || index - pgoff >= pages()) {
+            return false;
+        }
+        *address = start + ((index - pgoff) << kPageShift);
+        return true;
+    }
+};
+
+} // namespace objr

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0
+// World: one pool and everything on it; what a loaded module has one of, and a test makes for itself. There are no
+// other globals.
+//
+// Locking: `quiesce` is held for read by every operation that touches pages, page tables or the reverse map, for write by who
+// wants to see all of it at rest (verify). `registry` guards who comes and goes in mms and files; to use what one finds there,
+// take a reference with try_get under it. anon_vmas: see AnonVma (type-stable).
+#pragma once
+
+#include "objrmap/anon_vma.h"
+#include "objrmap/counters.h"
+#include "objrmap/file_mapping.h"
+#include "objrmap/memory.h"
+#include "objrmap/mm.h"
+#include "objrmap/pool.h"
+#include "objrmap/scheme.h"
+
+namespace objr {
+
+struct World : Pinned {
+    // params as in shim/module.h. EINVAL with a log line; ENOMEM.
+    static Result<World*> create(const objr_params& params);
+    void destroy();
+
+    Pool pool;
+    Counters counters;
+    PercpuRwSem quiesce;
+    Scheme* scheme = nullptr; // immutable
+    u32 levels = 4; // immutable
+
+    Mutex registry;
+    Table<Mm> mms; // by id; registry
+    Table<FileMapping> files; // by id; registry
+    Table<AnonVma> anon_vmas; // by id
+    Atomic<u32> last_id{0}; // of mms, files, anon_vmas and vmas alike: an id names one object for ever
+
+    Cache<Mm> mm_cache;
+    Cache<Vma> vma_cache;
+    Cache<PageTable> table_cache;
+    Cache<FileMapping> file_cache;
+    Cache<AnonVma> anon_vma_cache;
+
+    u32 next_id() { return last_id.fetch_add(1) + 1; }
+    // The Mm, file with this id or the first one behind; with a reference; nullptr: none. Sets id.
+    Mm* get_mm_from(u64& id);
+    FileMapping* get_file_from(u64& id);
+};
+
+} // namespace objr

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The seam, face two: what the kernel side asks of the core.
+ *
+ * Every function may sleep and takes its own locks. Results are 0 or a positive answer, or -errno; after an error
+ * nothing has changed unless said otherwise. Addresses and lengths are bytes; start/end are half-open.
+ */
+#ifndef OBJRMAP_SHIM_MODULE_H
+#define OBJRMAP_SHIM_MODULE_H
+
+#include "shim/kernel.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct objr_world; /* one pool and everything on it */
+struct objr_mm; /* one process address space */
+struct objr_object; /* what a descriptor is bound to: a real file or a named object */
+
+/* ---- the world ---------------------------------------------------------------------------------------------- */
+
+struct objr_params {
+	objr_u32 pool_mb; /* 1 .. 1048576 */
+	objr_u32 levels; /* of the page tables: 4 or 5 */
+	const char *scheme; /* "classic" */
+};
+
+/* -EINVAL: a bad parameter, named in the log. -ENOMEM: the pool could not be had. */
+int objr_world_create(const struct objr_params *params, struct objr_world **world);
+/* Every mm and object must be gone; what is left is reported with a WARN and leaked rather than freed under a user. */
+void objr_world_destroy(struct objr_world *world);
+
+/* ---- address spaces ----------------------------------------------------------------------------------------- */
+
+/* Counted. The kernel side keeps one for each process address space that maps the pool. */
+int objr_mm_create(struct objr_world *world, struct objr_mm **mm);
+void objr_mm_put(struct objr_mm *mm);
+
+#define OBJR_VM_READ 1u
+#define OBJR_VM_WRITE 2u
+#define OBJR_VM_EXEC 4u
+#define OBJR_VM_SHARED 8u /* writes go to the object; clear: copy-on-write */
+#define OBJR_VM_MAYSHARE 16u
+#define OBJR_VM_MAYWRITE 32u
+
+/*
+ * Map [start, end) with linear pgoff (pages). object: NULL for private anonymous memory. region: the process side, a
+ * reference of its own is taken; NULL only without a process. -ENOMEM, -EEXIST: something is mapped there.
+ */
+int objr_mm_map(struct objr_mm *mm, objr_u64 start, objr_u64 end, objr_u64 pgoff, objr_u32 flags,
+		struct objr_object *object, struct objr_region *region);
+/*
+ * Copy what parent has in [start, end) into child, copy-on-write; the parent's translations there are zapped. The caller
+ * holds the mmap_lock of both processes for write. On error child has nothing in the range.
+ */
+int objr_mm_fork(struct objr_mm *parent, struct objr_mm *child, objr_u64 start, objr_u64 end, struct objr_region *region);
+/* Make address a boundary between Vmas, so that a later unmap up to it needs no memory. -ENOMEM. */
+int objr_mm_split(struct objr_mm *mm, objr_u64 address);
+/* mremap: move what is in [from, from+len) to to; the pages keep their index. region: process side of the new place. */
+int objr_mm_move(struct objr_mm *mm, objr_u64 from, objr_u64 to, objr_u64 len, struct objr_region *region);
+/* Remove [start, end); the process can no longer reach it. Ends at boundaries made by map, split or move: cannot fail. */
+void objr_mm_unmap(struct objr_mm *mm, objr_u64 start, objr_u64 end);
+/* mprotect: OBJR_VM_{READ,WRITE,EXEC} of [start, end) become flags. Under the process's mmap_lock. -ENOMEM. */
+int objr_mm_protect(struct objr_mm *mm, objr_u64 start, objr_u64 end, objr_u32 flags);
+
+#define OBJR_FAULT_WRITE 1u
+#define OBJR_FAULT_EXEC 2u
+/*
+ * Resolve a fault. vm_flags: the process's own OBJR_VM_* for the address now; the core follows them. token goes back to
+ * objr_fault_install. -EFAULT: nothing mapped there, -EACCES: not permitted (both SIGSEGV); -ENOMEM: the pool or the
+ * kernel has no page left, -EIO: beyond the end of the object, or reading it failed (all SIGBUS).
+ */
+int objr_mm_fault(struct objr_mm *mm, objr_u64 address, objr_u32 fault, objr_u32 vm_flags, void *token);
+/* ptrace and /proc/pid/mem: copy len bytes within one page between data and the memory at address. Returns len or -errno. */
+int objr_mm_access(struct objr_mm *mm, objr_u64 address, void *data, objr_u32 len, int write);
+
+struct objr_mapper { /* one answer of objr_mm_who */
+	objr_u32 pid; /* 0: nobody runs in it */
+	objr_u32 mm;
+	objr_u64 address;
+};
+/* The mappers of the page at address, at most max; returns how many there are in all. all: others' too (root). -ENOENT:
+ * no page there now. */
+int objr_mm_who(struct objr_mm *mm, objr_u64 address, int all, struct objr_mapper *out, objr_u32 max);
+
+/* ---- objects ------------------------------------------------------------------------------------------------ */
+
+/*
+ * Bind to a file: descriptors on one inode share the object. Consumes backing in every case. -ENOMEM.
+ */
+int objr_object_of_file(struct objr_world *world, struct objr_backing *backing, struct objr_object **object);
+
+#define OBJR_OBJECT_CREATE 1u
+#define OBJR_OBJECT_EXCL 2u
+struct objr_owner {
+	objr_u32 uid, gid; /* in the initial user namespace */
+	objr_u32 is_root; /* may open anybody's */
+};
+/*
+ * Open or create the named object. name: 1..63 printable bytes without '/' and blanks. size: bytes, rounded up to pages; 0 =
+ * existing. -EINVAL bad name or size, or a size that differs; -EEXIST; -ENOENT; -EACCES another user's; -ENOMEM.
+ */
+int objr_object_of_name(struct objr_world *world, const char *name, objr_u64 size, objr_u32 flags,
+			const struct objr_owner *owner, struct objr_object **object);
+/* Write back what is dirty when this was the last reference (never called under an mmap_lock). */
+void objr_object_put(struct objr_object *object);
+/* msync, fsync: bytes first..last (inclusive). Returns the first error; pages that failed stay dirty. */
+int objr_object_sync(struct objr_object *object, objr_u64 first, objr_u64 last, int datasync);
+/* New size in bytes; everything beyond is unmapped from every sharer at once, the file is cut too. */
+int objr_object_truncate(struct objr_object *object, objr_u64 size);
+objr_u64 objr_object_size(const struct objr_object *object);
+
+/* ---- text (debugfs) ------------------------------------------------------------------------------------------ */
+
+void objr_show_stats(struct objr_world *world, struct objr_out *out);
+/* Full forward and reverse check; 0 = ok, 1 = bad, -ENOMEM: could not run. The text is written in every case. */
+int objr_show_verify(struct objr_world *world, struct objr_out *out);
+void objr_show_scheme(struct objr_world *world, struct objr_out *out);
+int objr_set_scheme(struct objr_world *world, const char *name); /* -EINVAL unknown */
+
+/*
+ * Lists that stream: show the item at or after *position and set *position behind it; 0: there was none, nothing is
+ * written and the list has ended. One call makes at most one line (mappers: the lines of one page).
+ */
+enum objr_list { OBJR_LIST_MAPPERS, OBJR_LIST_PAGES, OBJR_LIST_MMS, OBJR_LIST_ANON_VMAS, OBJR_LIST_FILES };
+int objr_show_list(struct objr_world *world, enum objr_list list, objr_u64 *position, struct objr_out *out);
+
+/*
+ * Selectors. objr_query is plain data, parsed once from what was written (length bytes, no terminator needed) and shown as often as
+ * wanted. Parsing never fails as such: bad words are kept and reported by error. Streams like a list.
+ */
+struct objr_query {
+	objr_u32 kind, options;
+	objr_u64 first, last; /* pfn, page number, pid, pgoff ... as kind says */
+	objr_u64 address;
+	char name[64];
+	objr_s32 error; /* 0, or -EINVAL with the reason in message */
+	char message[120];
+};
+void objr_query_parse(struct objr_query *query, const char *text, objr_u64 length);
+int objr_show_query(struct objr_world *world, const struct objr_query *query, objr_u64 *position, struct objr_out *out);
+int objr_show_graph(struct objr_world *world, const struct objr_query *query, objr_u64 *position, struct objr_out *out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* OBJRMAP_SHIM_MODULE_H */
