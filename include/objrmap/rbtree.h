@@ -173,7 +173,7 @@ public:
     // fresh, unlinked and of the same place in the order, takes the place of old.
     void replace(T& old, T& fresh) {
         core_.replace(old.*Member, fresh.*Member);
-        refresh(fresh);
+        if constexpr (kAugmented) propagate(&(fresh.*Member), &(fresh.*Member));
     }
 
     // What compute reads of this object has changed.
