@@ -1,0 +1,504 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// The runner and what the cases use; see harness.h.
+#include "harness.h"
+
+#include <algorithm>
+#include <cstdarg>
+#include <cstdio>
+#include <ctime>
+
+#include <linux/loop.h>
+#include <poll.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+
+namespace harness {
+
+// ---- outcome ------------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+// In memory that the runner and all processes of a case share.
+struct Outcome {
+    enum State : int { kNone, kWriting, kFailed, kSkipped };
+    int state;
+    char message[1000];
+};
+Outcome* outcome;
+
+void conclude(Outcome::State state, const std::string& message) {
+    int none = Outcome::kNone;
+    if (!__atomic_compare_exchange_n(&outcome->state, &none, int{Outcome::kWriting}, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+        return; // somebody was first
+    snprintf(outcome->message, sizeof(outcome->message), "%s", message.c_str());
+    __atomic_store_n(&outcome->state, int{state}, __ATOMIC_SEQ_CST);
+}
+
+struct Case {
+    std::string name;
+    std::function<void()> body;
+    unsigned seconds;
+};
+std::vector<Case>& cases() {
+    static std::vector<Case> all;
+    return all;
+}
+
+double now() {
+    timespec time{};
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) / 1e9;
+}
+
+// A kernel with all checks under emulation is slow; limits are for the plain one.
+unsigned slowness() {
+    utsname name{};
+    uname(&name);
+    return strstr(name.release, "debug") ? 5 : 1;
+}
+
+} // namespace
+
+Registration::Registration(const char* name, std::function<void()> body, unsigned seconds) {
+    cases().push_back({name, std::move(body), seconds});
+}
+
+void fail(const char* file, int line, const std::string& what) {
+    const char* base = strrchr(file, '/');
+    conclude(Outcome::kFailed, std::string(base ? base + 1 : file) + ":" + std::to_string(line) + ": " + what);
+    _exit(1);
+}
+
+void skip(const std::string& why) {
+    conclude(Outcome::kSkipped, why);
+    _exit(0);
+}
+
+void need_module() {
+    if (objr::standin())
+        skip("tests the module itself, not memory");
+}
+
+void need_root() {
+    if (geteuid() != 0)
+        skip("needs root");
+}
+
+// ---- memory -------------------------------------------------------------------------------------------------------------------
+
+namespace {
+uint64_t word_of(uint64_t tag, size_t index) { return tag ? (tag ^ (index << 48)) * 0x9e3779b97f4a7c15ULL | 1 : 0; }
+constexpr size_t kWords = objr::kPage / sizeof(uint64_t);
+} // namespace
+
+void fill(void* page, uint64_t tag) {
+    auto* words = static_cast<volatile uint64_t*>(page);
+    for (size_t i = 0; i < kWords; ++i)
+        words[i] = word_of(tag, i);
+}
+
+bool holds(const void* page, uint64_t tag) {
+    const auto* words = static_cast<const volatile uint64_t*>(page);
+    for (size_t i = 0; i < kWords; ++i)
+        if (words[i] != word_of(tag, i))
+            return false;
+    return true;
+}
+
+namespace {
+thread_local sigjmp_buf way_back;
+thread_local volatile sig_atomic_t expecting;
+
+void on_signal(int signal) {
+    if (!expecting) { // not ours: die of it
+        struct sigaction action {};
+        action.sa_handler = SIG_DFL;
+        sigaction(signal, &action, nullptr);
+        return;
+    }
+    siglongjmp(way_back, signal);
+}
+} // namespace
+
+int signal_of(const std::function<void()>& access) {
+    struct sigaction action {};
+    action.sa_handler = on_signal;
+    sigaction(SIGSEGV, &action, nullptr);
+    sigaction(SIGBUS, &action, nullptr);
+    const int signal = sigsetjmp(way_back, 1);
+    if (!signal) {
+        expecting = 1;
+        access();
+    }
+    expecting = 0;
+    return signal;
+}
+
+int read_signal(const void* address) {
+    return signal_of([=] { (void)*static_cast<const Byte*>(address); });
+}
+
+int write_signal(void* address) {
+    return signal_of([=] {
+        auto* byte = static_cast<Byte*>(address);
+        *byte = *byte;
+    });
+}
+
+int device(int flags) {
+    const int fd = objr::open_device(flags);
+    CHECK_OK(fd);
+    return fd;
+}
+
+void* map_pages(int device, size_t pages, int prot, uint64_t pgoff) {
+    void* memory = objr::map(device, pages * objr::kPage, prot, pgoff);
+    if (memory == MAP_FAILED)
+        fail(__FILE__, __LINE__, with_errno("mmap of the device"));
+    return memory;
+}
+
+bool becomes(const std::function<bool()>& condition, unsigned seconds) {
+    const double end = now() + seconds * slowness();
+    while (!condition()) {
+        if (now() > end)
+            return false;
+        usleep(2000);
+    }
+    return true;
+}
+
+// ---- processes ----------------------------------------------------------------------------------------------------------------
+
+Actor::Actor(const std::function<void(Actor&)>& body, const char* comm) {
+    int ends[2];
+    CHECK_OK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends));
+    const pid_t pid = fork();
+    CHECK_OK(pid);
+    if (pid == 0) {
+        close(ends[0]);
+        channel_ = ends[1];
+        pid_ = 0;
+        if (comm)
+            prctl(PR_SET_NAME, comm);
+        body(*this);
+        _exit(0);
+    }
+    close(ends[1]);
+    pid_ = pid;
+    channel_ = ends[0];
+}
+
+Actor::~Actor() {
+    if (channel_ >= 0)
+        close(channel_);
+}
+
+void Actor::pause() {
+    char byte = 'p';
+    if (write(channel_, &byte, 1) != 1 || read(channel_, &byte, 1) != 1)
+        _exit(2); // the leader is gone
+}
+
+void Actor::await() {
+    char byte;
+    ssize_t got;
+    do {
+        got = read(channel_, &byte, 1);
+    } while (got < 0 && errno == EINTR);
+    if (got != 1) {
+        int status = 0;
+        waitpid(pid_, &status, 0);
+        fail(__FILE__, __LINE__, "a process of the case ended early, wait status " + std::to_string(status));
+    }
+}
+
+void Actor::go() {
+    const char byte = 'g';
+    CHECK_EQ(send(channel_, &byte, 1, MSG_NOSIGNAL), 1);
+}
+
+void Actor::finish() {
+    go();
+    wait_end();
+}
+
+void Actor::wait_end() {
+    expect_exit(pid_);
+    pid_ = -1;
+}
+
+void Actor::kill() {
+    CHECK_OK(::kill(pid_, SIGKILL));
+    CHECK_EQ(waitpid(pid_, nullptr, 0), pid_);
+    pid_ = -1;
+}
+
+void expect_exit(pid_t pid) {
+    int status = 0;
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            fail(__FILE__, __LINE__, with_errno("waitpid"));
+    if (WIFSIGNALED(status))
+        fail(__FILE__, __LINE__, std::string("a process of the case died of ") + strsignal(WTERMSIG(status)));
+    if (WEXITSTATUS(status))
+        fail(__FILE__, __LINE__, "a process of the case ended with status " + std::to_string(WEXITSTATUS(status)));
+}
+
+void in_child(const std::function<void()>& body) {
+    const pid_t pid = fork();
+    CHECK_OK(pid);
+    if (pid == 0) {
+        body();
+        _exit(0);
+    }
+    expect_exit(pid);
+}
+
+// ---- places ---------------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+bool mounted(const std::string& path) {
+    struct stat here {}, above {};
+    return !stat(path.c_str(), &here) && !stat((path + "/..").c_str(), &above) && here.st_dev != above.st_dev;
+}
+
+bool run(const std::string& command) { return system((command + " >/dev/null 2>&1").c_str()) == 0; }
+
+// A disk filesystem needs a disk: an image in memory behind a loop device.
+std::string mount_disk(const std::string& path) {
+    const std::string image = path + ".image";
+    const int image_fd = open(image.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (image_fd < 0 || ftruncate(image_fd, 24 << 20))
+        return with_errno("creating the disk image");
+    if (!run("mke2fs -F " + image) && !run("busybox mke2fs -F " + image))
+        return "no mke2fs in the guest";
+    int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+    if (control < 0 && run("modprobe loop"))
+        control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+    if (control < 0)
+        return "no loop device (CONFIG_BLK_DEV_LOOP or loop.ko)";
+    const int number = ioctl(control, LOOP_CTL_GET_FREE);
+    close(control);
+    const std::string loop = "/dev/loop" + std::to_string(number);
+    const int loop_fd = open(loop.c_str(), O_RDWR | O_CLOEXEC);
+    if (loop_fd < 0 || ioctl(loop_fd, LOOP_SET_FD, image_fd))
+        return with_errno("setting up the loop device");
+    close(image_fd);
+    int result = -1;
+    for (const char* type : {"ext4", "ext2"})
+        if (result)
+            result = mount(loop.c_str(), path.c_str(), type, 0, "");
+    const std::string why = result ? with_errno("mounting ext4") : "";
+    close(loop_fd);
+    return why;
+}
+
+} // namespace
+
+std::string directory_on(const std::string& filesystem) {
+    const std::string place = "/tmp/selftests-" + filesystem;
+    mkdir("/tmp", 01777);
+    mkdir(place.c_str(), 0755);
+    if (!objr::standin() && !mounted(place)) {
+        need_root();
+        std::string why;
+        if (filesystem == "ext4")
+            why = mount_disk(place);
+        else if (mount("none", place.c_str(), filesystem.c_str(), 0, ""))
+            why = with_errno("mount");
+        if (!why.empty())
+            skip("no " + filesystem + ": " + why);
+    }
+    std::string name = place + "/case-XXXXXX";
+    if (!mkdtemp(name.data()))
+        fail(__FILE__, __LINE__, with_errno("mkdtemp"));
+    return name;
+}
+
+int make_file(const std::string& path, const std::string& content) {
+    const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    CHECK_OK(fd);
+    CHECK_EQ(write(fd, content.data(), content.size()), static_cast<ssize_t>(content.size()));
+    return fd;
+}
+
+std::string content_of(const std::string& path) { return objr::read_text(path); }
+
+std::string page_text(char first, size_t bytes) {
+    std::string text(bytes, ' ');
+    for (size_t i = 0; i < bytes; ++i)
+        text[i] = static_cast<char>(first + static_cast<char>((i + i / 26) % 26));
+    return text;
+}
+
+// ---- the runner -------------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+// What must hold when nobody uses the pool. Empty: it does; else what is wrong.
+std::string remains() {
+    static uint64_t lost; // by earlier cases, which have been blamed for it
+    uint64_t missing = 0, mms = 0, vmas = 0, files = 0;
+    const bool clean = becomes([&] {
+        auto values = objr::stats();
+        missing = values["pool_pages"] - values["free_pages"];
+        mms = values["mms"];
+        vmas = values["vmas"];
+        files = values["file_mappings"];
+        return missing <= lost && (lost || (!mms && !vmas && !files));
+    });
+    std::string why;
+    if (!clean) {
+        why = "left behind after all processes were gone: " + std::to_string(missing - lost) + " pages, mms=" +
+              std::to_string(mms) + " vmas=" + std::to_string(vmas) + " file_mappings=" + std::to_string(files);
+        lost = std::max<uint64_t>(missing, 1);
+    }
+    std::string text;
+    if (!objr::verify(&text))
+        why += (why.empty() ? "" : "; ") + std::string("verify: ") + text;
+    return why;
+}
+
+enum class Result { kPassed, kFailed, kSkipped };
+
+Result run_case(const Case& test, std::string& message) {
+    memset(outcome, 0, sizeof(*outcome));
+    fflush(stdout);
+    const pid_t pid = fork();
+    if (pid < 0) {
+        message = with_errno("fork");
+        return Result::kFailed;
+    }
+    if (pid == 0) {
+        setpgid(0, 0);
+        test.body();
+        _exit(0);
+    }
+    setpgid(pid, pid);
+
+    const int pidfd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+    pollfd waiting{pidfd, POLLIN, 0};
+    const unsigned limit = test.seconds * slowness();
+    const double end = now() + limit;
+    int ready = 0;
+    while (now() < end && (ready = poll(&waiting, 1, static_cast<int>((end - now()) * 1000) + 1)) < 0 && errno == EINTR)
+        ;
+    close(pidfd);
+    kill(-pid, SIGKILL);
+    int status = 0;
+    for (;;) { // the case and all that it left (they have become children of this process)
+        int one = 0;
+        const pid_t gone = waitpid(-1, &one, 0);
+        if (gone == pid)
+            status = one;
+        if (gone < 0 && errno != EINTR)
+            break;
+    }
+
+    Result result = Result::kPassed;
+    if (outcome->state == Outcome::kFailed) {
+        result = Result::kFailed;
+        message = outcome->message;
+    } else if (ready <= 0) {
+        result = Result::kFailed;
+        message = "not done after " + std::to_string(limit) + " s";
+    } else if (WIFSIGNALED(status)) {
+        result = Result::kFailed;
+        message = std::string("died of ") + strsignal(WTERMSIG(status));
+    } else if (WEXITSTATUS(status)) {
+        result = Result::kFailed;
+        message = "ended with status " + std::to_string(WEXITSTATUS(status));
+    } else if (outcome->state == Outcome::kSkipped) {
+        result = Result::kSkipped;
+        message = outcome->message;
+    }
+    if (!objr::standin()) {
+        const std::string why = remains();
+        if (!why.empty()) {
+            result = Result::kFailed;
+            message += (message.empty() ? "" : "; ") + why;
+        }
+    }
+    return result;
+}
+
+int usage(FILE* to, int status) {
+    fprintf(to, "usage: selftests [--list] [FILTER]...\n"
+                "Runs the cases whose names contain one of the filters (all without one) on " OBJRMAP_DEVICE ".\n"
+                "Output is TAP; the exit status is 1 if a case failed. OBJRMAP_STANDIN=1: against the kernel's own memory.\n");
+    return status;
+}
+
+} // namespace
+
+} // namespace harness
+
+int main(int argc, char** argv) {
+    using namespace harness;
+    if (argc == 3 && !strcmp(argv[1], "--exec-helper")) { // see the exec case: say that exec is done, wait to be let go
+        const int channel = atoi(argv[2]);
+        char byte = 'p';
+        return write(channel, &byte, 1) == 1 && read(channel, &byte, 1) == 1 ? 0 : 2;
+    }
+    std::vector<std::string> filters;
+    bool list = false;
+    for (int i = 1; i < argc; ++i) {
+        if (!strcmp(argv[i], "--list"))
+            list = true;
+        else if (!strcmp(argv[i], "--help"))
+            return usage(stdout, 0);
+        else if (argv[i][0] == '-')
+            return usage(stderr, 2);
+        else
+            filters.emplace_back(argv[i]);
+    }
+    std::vector<Case> chosen;
+    for (const Case& test : cases())
+        if (filters.empty() || std::any_of(filters.begin(), filters.end(), [&](const std::string& filter) {
+                return test.name.find(filter) != std::string::npos;
+            }))
+            chosen.push_back(test);
+    if (list) {
+        for (const Case& test : chosen)
+            puts(test.name.c_str());
+        return 0;
+    }
+    if (chosen.empty()) {
+        fprintf(stderr, "selftests: no case has this in its name; --list shows them\n");
+        return 2;
+    }
+    if (!objr::standin() && access(OBJRMAP_DEVICE, F_OK)) {
+        fprintf(stderr, "selftests: there is no " OBJRMAP_DEVICE "; load objrmap.ko first\n");
+        return 2;
+    }
+    setvbuf(stdout, nullptr, _IOLBF, 0);
+    signal(SIGPIPE, SIG_IGN);
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    outcome = static_cast<Outcome*>(mmap(nullptr, sizeof(Outcome), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+
+    printf("TAP version 13\n1..%zu\n", chosen.size());
+    unsigned failed = 0;
+    for (size_t i = 0; i < chosen.size(); ++i) {
+        std::string message;
+        const double start = now();
+        const Result result = run_case(chosen[i], message);
+        const bool ok = result != Result::kFailed;
+        failed += !ok;
+        std::replace(message.begin(), message.end(), '\n', '|');
+        if (result == Result::kSkipped)
+            printf("ok %zu - %s # SKIP %s\n", i + 1, chosen[i].name.c_str(), message.c_str());
+        else
+            printf("%s %zu - %s\n", ok ? "ok" : "not ok", i + 1, chosen[i].name.c_str());
+        if (!ok)
+            printf("# %s\n", message.c_str());
+        if (const double took = now() - start; took > 5)
+            printf("# took %.0f s\n", took);
+    }
+    return failed ? 1 : 0;
+}

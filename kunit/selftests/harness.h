@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// The frame of the selftests: each case runs in a process of its own, with a time limit; a crash, a signal or a hang is
+// a failed case and not the end of the run. After a case all of its processes are killed and reaped, `verify` must say
+// ok and every page must be back in the pool.
+//
+// CHECK* may be used in any process or thread of a case: the first failure is kept for the report and ends that process.
+#ifndef OBJRMAP_SELFTESTS_HARNESS_H
+#define OBJRMAP_SELFTESTS_HARNESS_H
+
+#include <csetjmp>
+#include <csignal>
+#include <functional>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include <sys/types.h>
+#include <sys/wait.h>
+
+#include "client.h"
+
+namespace harness {
+
+// ---- cases and their outcome --------------------------------------------------------------------------------------------
+
+struct Registration {
+    Registration(const char* name, std::function<void()> body, unsigned seconds = 60);
+};
+
+#define CASE_LIMIT(name, seconds)                                                                                              \
+    static void name();                                                                                                        \
+    static const harness::Registration register_##name{#name, name, seconds};                                                  \
+    static void name()
+#define CASE(name) CASE_LIMIT(name, 60)
+
+[[noreturn]] void fail(const char* file, int line, const std::string& what);
+[[noreturn]] void skip(const std::string& why);
+// Ends the case as skipped when the module itself is what is tested and the kernel's own memory stands in for it.
+void need_module();
+void need_root();
+
+template <typename T>
+std::string show(const T& value) {
+    std::ostringstream text;
+    text << value;
+    return text.str();
+}
+inline std::string with_errno(const char* what) {
+    return std::string(what) + ": " + strerror(errno) + " (errno " + std::to_string(errno) + ")";
+}
+
+#define CHECK(condition)                                                                                                       \
+    do {                                                                                                                       \
+        if (!(condition))                                                                                                      \
+            harness::fail(__FILE__, __LINE__, #condition " is false");                                                         \
+    } while (0)
+#define CHECK_EQ(left, right)                                                                                                  \
+    do {                                                                                                                       \
+        const auto left_ = (left);                                                                                             \
+        const auto right_ = (right);                                                                                           \
+        if (!(left_ == right_))                                                                                                \
+            harness::fail(__FILE__, __LINE__, std::string(#left " == " #right ": ") + harness::show(left_) + " and " + harness::show(right_)); \
+    } while (0)
+#define CHECK_OK(call)                                                                                                         \
+    do {                                                                                                                       \
+        if ((call) < 0)                                                                                                        \
+            harness::fail(__FILE__, __LINE__, harness::with_errno(#call));                                                     \
+    } while (0)
+// A call that must fail with this errno.
+#define CHECK_FAILS(call, error)                                                                                               \
+    do {                                                                                                                       \
+        errno = 0;                                                                                                             \
+        const auto result_ = (intptr_t)(call);                                                                                 \
+        if (result_ != -1)                                                                                                     \
+            harness::fail(__FILE__, __LINE__, #call " succeeded, " #error " was expected");                                    \
+        if (errno != (error))                                                                                                  \
+            harness::fail(__FILE__, __LINE__, harness::with_errno(#call) + ", " #error " was expected");                       \
+    } while (0)
+
+// ---- memory ---------------------------------------------------------------------------------------------------------------
+
+using Byte = volatile unsigned char;
+
+inline unsigned char* at(void* base, size_t page) { return static_cast<unsigned char*>(base) + page * objr::kPage; }
+
+// A page full of words that only this tag gives; holds: it is all there; holds(page, 0): the page is zero.
+void fill(void* page, uint64_t tag);
+bool holds(const void* page, uint64_t tag);
+
+// The signal that the access gets (SIGSEGV, SIGBUS), 0 for none.
+int signal_of(const std::function<void()>& access);
+int read_signal(const void* address);
+int write_signal(void* address); // writes the byte that is there
+
+// Maps pages of the pool, which must succeed.
+void* map_pages(int device, size_t pages, int prot = PROT_READ | PROT_WRITE, uint64_t pgoff = 0);
+int device(int flags = O_RDWR);
+
+// Waits until the condition holds (at most `seconds`), looking again and again; false: it never did.
+bool becomes(const std::function<bool()>& condition, unsigned seconds = 20);
+
+// ---- processes --------------------------------------------------------------------------------------------------------------
+
+// A child process that is led step by step: each pause() in its body ends when the leader calls go().
+class Actor {
+public:
+    explicit Actor(const std::function<void(Actor&)>& body, const char* comm = nullptr);
+    Actor(Actor&& other) noexcept : pid_(other.pid_), channel_(other.channel_) { other.pid_ = other.channel_ = -1; }
+    Actor(const Actor&) = delete;
+    Actor& operator=(const Actor&) = delete;
+    ~Actor();
+
+    // In the child.
+    void pause();
+
+    // In the leader.
+    int pid() const { return pid_; }
+    void await();    // the child has come to its next pause
+    void go();       // the child may leave it
+    void step() {    // from one pause to the next
+        go();
+        await();
+    }
+    void finish();   // go, and the child ends well
+    void wait_end(); // the child ends well by itself
+    void kill();     // SIGKILL, reaped
+
+private:
+    pid_t pid_ = -1;
+    int channel_ = -1;
+};
+
+// Runs the body in a child process and waits: it must end well.
+void in_child(const std::function<void()>& body);
+void expect_exit(pid_t pid);
+
+// ---- places ------------------------------------------------------------------------------------------------------------------
+
+// A fresh directory for this case on the given filesystem: "tmpfs", "ramfs", "ext4". Skips the case if there is none.
+std::string directory_on(const std::string& filesystem);
+// A file with this content, and its descriptor.
+int make_file(const std::string& path, const std::string& content);
+std::string content_of(const std::string& path);
+std::string page_text(char first, size_t bytes = objr::kPage); // bytes of changing letters
+
+} // namespace harness
+
+#endif // OBJRMAP_SELFTESTS_HARNESS_H
