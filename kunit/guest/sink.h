@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * sink.h: what stands behind the tests' `struct objr_test` in the guest.
+ */
+#ifndef OBJRMAP_KUNIT_SINK_H
+#define OBJRMAP_KUNIT_SINK_H
+
+#include <linux/atomic.h>
+
+struct kunit;
+
+struct objr_test {
+	struct kunit *kunit;
+	atomic_t failures;
+	const char *skip; /* why the case cannot run here, or NULL */
+};
+
+#endif

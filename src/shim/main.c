@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * main.c: loading and unloading of objrmap.ko, and its parameters.
+ *
+ * Parameters are kept as text and judged here, so that a bad one is refused with one line that says what is allowed.
+ * The world is made first and destroyed last. Nothing can be using it by then: every open descriptor, mapping and
+ * debugfs file holds a reference to the module.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/kernel.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/moduleparam.h>
+#include <linux/pgtable.h>
+
+#include "shim/module.h"
+#include "debugfs.h"
+#include "memory.h"
+#include "process.h"
+
+#define OBJR_POOL_MB_MAX 1048576u
+
+static char *pool_mb = "64";
+module_param(pool_mb, charp, 0444);
+MODULE_PARM_DESC(pool_mb, "Size of the pool in MiB, 1 to 1048576 (default 64)");
+
+static char *scheme = "classic";
+module_param(scheme, charp, 0444);
+MODULE_PARM_DESC(scheme, "Reverse-mapping scheme: classic (default)");
+
+static char *mode = "0600";
+module_param(mode, charp, 0444);
+MODULE_PARM_DESC(mode, "Permissions of /dev/objrmap, octal (default 0600)");
+
+static struct objr_world *objr_the_world;
+
+static int objr_parse_pool_mb(u32 *mib)
+{
+	u64 available = ((u64)si_mem_available() << PAGE_SHIFT) >> 20;
+
+	if (kstrtou32(pool_mb, 10, mib) || *mib < 1 || *mib > OBJR_POOL_MB_MAX) {
+		pr_err("pool_mb=%s is not allowed: give a number of MiB from 1 to %u\n", pool_mb,
+		       OBJR_POOL_MB_MAX);
+		return -EINVAL;
+	}
+	if (*mib > available) {
+		pr_err("pool_mb=%u is more memory than is available: give at most %llu\n", *mib,
+		       available);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+static int objr_parse_mode(umode_t *bits)
+{
+	u16 value;
+
+	if (kstrtou16(mode, 8, &value) || value > 0777) {
+		pr_err("mode=%s is not allowed: give octal permissions from 0 to 0777\n", mode);
+		return -EINVAL;
+	}
+	*bits = value;
+	return 0;
+}
+
+static int __init objr_init(void)
+{
+	struct objr_params params = {
+		.levels = pgtable_l5_enabled() ? 5 : 4,
+		.scheme = scheme,
+	};
+	umode_t bits;
+	int error;
+
+	error = objr_parse_pool_mb(&params.pool_mb);
+	if (error)
+		return error;
+	error = objr_parse_mode(&bits);
+	if (error)
+		return error;
+
+	objr_memory_init();
+	error = objr_world_create(&params, &objr_the_world);
+	if (error == -ENOMEM)
+		pr_err("no memory for a pool of %u MiB: free some, or give a smaller pool_mb\n",
+		       params.pool_mb);
+	if (error)
+		return error;
+
+	objr_debugfs_init(objr_the_world);
+	error = objr_device_init(objr_the_world, bits);
+	if (error) {
+		pr_err("/dev/objrmap could not be made: error %d\n", error);
+		goto undo;
+	}
+
+	pr_info("pool of %u MiB, scheme %s, %u-level page tables\n", params.pool_mb, params.scheme,
+		params.levels);
+	return 0;
+
+undo:
+	objr_debugfs_exit();
+	objr_world_destroy(objr_the_world);
+	return error;
+}
+
+static void __exit objr_exit(void)
+{
+	objr_device_exit();
+	objr_debugfs_exit();
+	objr_world_destroy(objr_the_world);
+}
+
+module_init(objr_init);
+module_exit(objr_exit);
+
+MODULE_LICENSE("GPL");
+MODULE_AUTHOR("objrmap developers");
+MODULE_DESCRIPTION("Object-based reverse mapping for a private page pool, given to processes by /dev/objrmap");
