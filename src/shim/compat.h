@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * compat.h: the one place where kernel releases differ. Each helper cites the release that changed.
+ *
+ * Known to work with 6.1; written for 6.12 and 7.2 as well.
+ */
+#ifndef OBJRMAP_SHIM_COMPAT_H
+#define OBJRMAP_SHIM_COMPAT_H
+
+#include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/version.h>
+
+/* Drop the translations of [address, address + size), which lies within vma, and flush the TLBs. */
+static inline void objr_compat_zap_vma(struct vm_area_struct *vma, unsigned long address,
+				       unsigned long size)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 2, 0) /* 7.2: renamed */
+	zap_special_vma_range(vma, address, size);
+#else
+	zap_vma_ptes(vma, address, size);
+#endif
+}
+
+static inline void objr_compat_vm_flags_set(struct vm_area_struct *vma, unsigned long flags)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0) /* 6.3: vm_flags is written by helpers only */
+	vm_flags_set(vma, flags);
+#else
+	vma->vm_flags |= flags;
+#endif
+}
+
+static inline void objr_compat_vm_flags_clear(struct vm_area_struct *vma, unsigned long flags)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0) /* 6.3: vm_flags is written by helpers only */
+	vm_flags_clear(vma, flags);
+#else
+	vma->vm_flags &= ~flags;
+#endif
+}
+
+/*
+ * Read the present PTE of address, which lies within vma: its pfn and its flag bits (_PAGE_*). 0, or -EINVAL if nothing
+ * is there. The caller holds the mmap_lock, or the i_mmap_rwsem of the file of vma.
+ */
+static inline int objr_compat_read_pte(struct vm_area_struct *vma, unsigned long address,
+				       unsigned long *pfn, unsigned long *flags)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0) /* 6.12: follow_pte is no longer exported */
+	struct follow_pfnmap_args args = { .vma = vma, .address = address };
+	int error = follow_pfnmap_start(&args);
+
+	if (error)
+		return error;
+	*pfn = args.pfn;
+	*flags = pgprot_val(args.pgprot);
+	if (args.writable)
+		*flags |= _PAGE_RW;
+	follow_pfnmap_end(&args);
+	return 0;
+#else
+	spinlock_t *lock;
+	pte_t *ptep, pte;
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 10, 0) /* 6.10: takes the vma */
+	int error = follow_pte(vma, address, &ptep, &lock);
+#else
+	int error = follow_pte(vma->vm_mm, address, &ptep, &lock);
+#endif
+
+	if (error)
+		return error;
+	pte = *ptep;
+	pte_unmap_unlock(ptep, lock);
+	*pfn = pte_pfn(pte);
+	*flags = pte_flags(pte);
+	return 0;
+#endif
+}
+
+/* Change attributes of the inode of file; the caller holds its inode lock and write access to its filesystem. */
+static inline int objr_compat_notify_change(struct file *file, struct iattr *attr)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0) /* 6.3: idmaps in place of user namespaces */
+	return notify_change(file_mnt_idmap(file), file_dentry(file), attr, NULL);
+#else
+	return notify_change(file_mnt_user_ns(file), file_dentry(file), attr, NULL);
+#endif
+}
+
+#endif
