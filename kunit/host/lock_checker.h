@@ -7,12 +7,13 @@
 // process with both places in the report.
 //
 // Rules, as numbered in the reports:
-//  1 a lock is taken only when every lock held is of an outer class; tries are free
-//  2 a second lock of one class is taken as nested, after a first that was not; tries are free
+//  1 a lock is taken only when every lock held is of an outer class
+//  2 a second lock of one class is taken as nested, after a first that was not
 //  3 a lock that this thread holds is not taken again, shared or not
 //  4 what sleeps is not called under a spin lock or in an RCU read section
 //  5 a lock is released by the thread that took it
 //  6 memory with a held lock in it is not freed
+// Rules 1 to 3 are not for tries: those cannot wait.
 #pragma once
 
 #include "fake_types.h"

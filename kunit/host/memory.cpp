@@ -161,8 +161,7 @@ void objr_kvfree(const void* memory) {
 
 void* objr_alloc_pages(objr_u32 order) {
     check_may_sleep("alloc_pages");
-    if (order > kMaxOrder) die("alloc_pages of order %u: the kernel gives at most order %u", order, kMaxOrder);
-    if (allocation_fails()) return nullptr;
+    if (order > kMaxOrder || allocation_fails()) return nullptr;
     const std::size_t bytes = OBJR_PAGE_SIZE << order;
     void* memory = zeroed(bytes, bytes);
     if (memory != nullptr) ledger_add(memory, bytes, kPages);
