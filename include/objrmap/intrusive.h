@@ -50,8 +50,7 @@ template <auto Member>
 [[gnu::always_inline]] inline const typename detail::MemberOf<decltype(Member)>::Owner&
 container_of(const typename detail::MemberOf<decltype(Member)>::Value& field) {
     using Owner = typename detail::MemberOf<decltype(Member)>::Owner;
-    return *reinterpret_cast<const Owner*>(reinterpret_cast<const char*>(&field) -
-                                           detail::member_offset<Member>());
+    return *reinterpret_cast<const Owner*>(reinterpret_cast<const char*>(&field) - detail::member_offset<Member>());
 }
 
 // The link of one object in one list. Its address is its identity: it cannot be copied or moved.

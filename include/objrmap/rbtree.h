@@ -73,7 +73,7 @@ public:
     };
 
     [[nodiscard]] RbNode* root() const { return root_; }
-    [[nodiscard]] RbNode* end(u32 side) const;                       // leftmost, rightmost node; NULL: empty
+    [[nodiscard]] RbNode* end(u32 side) const; // leftmost, rightmost node; NULL: empty
     [[nodiscard]] static RbNode* step(const RbNode& node, u32 side); // neighbour in order; NULL: none
     [[nodiscard]] static Slot slot_beside(RbNode& node,
                                           u32 side); // the place directly before or after it in order
@@ -197,9 +197,7 @@ public:
     }
 
 private:
-    static T* object(const RbNode* node) {
-        return node ? &container_of<Member>(const_cast<RbNode&>(*node)) : nullptr;
-    }
+    static T* object(const RbNode* node) { return node ? &container_of<Member>(const_cast<RbNode&>(*node)) : nullptr; }
 
     // True: the stored value has changed.
     static bool recompute(T& at) {

@@ -29,8 +29,23 @@
 	CASE(shim_memory_file)		\
 	CASE(shim_memory_file_errors)
 
+/* trees.cpp: lists, red-black trees, the priority search tree. */
+#define OBJR_CASES_TREES(CASE)				\
+	CASE(tree_list)					\
+	CASE(tree_list_against_naive)			\
+	CASE(tree_rbtree_against_naive)			\
+	CASE(tree_rbtree_depth)				\
+	CASE(spec_C16_prio_tree_against_naive)		\
+	CASE(spec_C16_prio_tree_edges)			\
+	CASE(spec_C16_prio_tree_expands)		\
+	CASE(spec_C16_stabbing_cost)			\
+	CASE(spec_C16_stabbing_cost_equal_start)	\
+	CASE(spec_C4_vm_set_sibling)			\
+	CASE(tree_checks_find_defects)
+
 /* SUITE(name, list of cases) */
 #define OBJR_SUITES(SUITE)		\
-	SUITE(shim, OBJR_CASES_SHIM)
+	SUITE(shim, OBJR_CASES_SHIM)	\
+	SUITE(trees, OBJR_CASES_TREES)
 
 #endif
