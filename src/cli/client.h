@@ -11,8 +11,10 @@
 #ifndef OBJRMAP_CLI_CLIENT_H
 #define OBJRMAP_CLI_CLIENT_H
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -82,7 +84,7 @@ inline int bind_object(int device, const std::string& name, uint64_t size, unsig
         return 0;
     }
     objrmap_object request{};
-    strncpy(request.name, name.c_str(), sizeof(request.name));
+    memcpy(request.name, name.data(), std::min(name.size(), sizeof(request.name))); // one too long is refused: no terminator
     request.size = size;
     request.flags = flags;
     return ioctl(device, OBJRMAP_IOC_OBJECT, &request);
