@@ -35,13 +35,14 @@
 	CASE(tree_list_against_naive)			\
 	CASE(tree_rbtree_against_naive)			\
 	CASE(tree_rbtree_depth)				\
+	CASE(tree_rbtree_check_finds_defects)		\
 	CASE(spec_C16_prio_tree_against_naive)		\
 	CASE(spec_C16_prio_tree_edges)			\
 	CASE(spec_C16_prio_tree_expands)		\
 	CASE(spec_C16_stabbing_cost)			\
 	CASE(spec_C16_stabbing_cost_equal_start)	\
-	CASE(spec_C4_vm_set_sibling)			\
-	CASE(tree_checks_find_defects)
+	CASE(spec_C16_check_finds_defects)		\
+	CASE(spec_C4_vm_set_sibling)
 
 /* SUITE(name, list of cases) */
 #define OBJR_SUITES(SUITE)		\

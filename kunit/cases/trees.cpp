@@ -854,9 +854,10 @@ OBJR_TEST(spec_C4_vm_set_sibling) {
 
 // ---- check() finds what it is there for -------------------------------------------------------------------------------
 
-OBJR_TEST(tree_checks_find_defects) {
-    Region regions[7];
+OBJR_TEST(tree_rbtree_check_finds_defects) {
+    Array<Region> regions(7);
     Regions tree;
+    OBJR_ASSERT(regions.ok());
     for (u32 i = 0; i < 7; i++) {
         regions[i].start = 10 * i;
         regions[i].end = 10 * i + 5;
@@ -872,10 +873,13 @@ OBJR_TEST(tree_checks_find_defects) {
     OBJR_EXPECT_TEXT(tree.check(starts_before), "R5");
     tree.refresh(regions[6]);
     OBJR_EXPECT(!tree.check(starts_before));
+}
 
+OBJR_TEST(spec_C16_check_finds_defects) {
     PrioTree prio;
-    PrioNode nodes[8];
+    Array<PrioNode> nodes(8);
     PrioNode sibling;
+    OBJR_ASSERT(nodes.ok());
     for (u32 i = 0; i < 8; i++) {
         nodes[i].first = 100 * i;
         nodes[i].last = 100 * i + 99;
