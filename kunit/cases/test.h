@@ -138,8 +138,20 @@ bool expect_eq(objr_test* test, const char* file, int line, const char* left_tex
     return false;
 }
 
+/* By hand: strstr would be a call into the kernel past the shim. */
 inline bool contains(const char* text, const char* part) {
-    return __builtin_strstr(text, part) != nullptr;
+    for (;; text++) {
+        unsigned long same = 0;
+        while (part[same] != '\0' && text[same] == part[same]) {
+            same++;
+        }
+        if (part[same] == '\0') {
+            return true;
+        }
+        if (*text == '\0') {
+            return false;
+        }
+    }
 }
 
 inline bool expect_text(objr_test* test, const char* file, int line, const char* text, const char* part) {

@@ -15,7 +15,7 @@ using namespace objr;
 namespace {
 
 #ifdef __KERNEL__
-constexpr u32 kScale = 1;
+constexpr u32 kScale = 4;
 #else
 constexpr u32 kScale = 10;
 #endif
