@@ -44,7 +44,7 @@ public:
     // Make what is dirty in pages [first, last] clean and write it. The first error; pages that failed stay dirty. Not
     // under the quiesce lock, which it takes for each page.
     Status sync(u64 first, u64 last, bool datasync);
-    // New size in bytes. EACCES: no descriptor with write access; ENOMEM: nothing was changed.
+    // New size in bytes. EACCES: no descriptor with write access; EINVAL; what the file system says.
     Status truncate(u64 size);
 
     World& world() const { return world_; }
@@ -55,6 +55,8 @@ public:
     u64 size_in_pages() const { return (size() + kPageSize - 1) >> kPageShift; }
     bool writable() const { return kind_ == Kind::object || writer() != nullptr; }
     u64 cached_pages() const { return cached_.load(); }
+    // A page of it has become dirty: the last put() has something to write.
+    void note_dirty() { dirtied_.store(1); }
 
     RwSem i_mmap_lock;
     PrioTree i_mmap; // guarded by i_mmap_lock
@@ -67,11 +69,14 @@ private:
 
     static Result<FileMapping*> create(World& world, Kind kind);
     objr_backing* writer() const { return writer_.load_acquire(); }
+    Status add_page_locked(Page& page, u64 pgoff);
     Status fill(Page& page, u64 pgoff);
     void drop_page_locked(Page& page);
-    Status unmap_beyond(u64 first);
+    Status write_page(Page& page, u64 pgoff, void* copy);
+    void unmap_beyond(u64 first);
+    Mm* next_mapper(u64 first, u32 after);
+    u64 zap_beyond(Mm& mm, u64 first);
     void cut_cache(u64 size);
-    Status write_page(u64 pgoff, void* bounce);
     void destroy();
 
     World& world_;
@@ -87,6 +92,7 @@ private:
     Mutex writeback_; // one write-back at a time
     Table<Page> pages_;
     Atomic<u64> cached_{0}; // pages in pages_
+    Atomic<u32> dirtied_{0}; // since the last put() looked
 };
 
 } // namespace objr

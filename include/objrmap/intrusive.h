@@ -31,7 +31,6 @@ struct MemberOf<Field Class::*> {
 // In the Itanium C++ ABI (x86-64 Linux) a pointer to data member is the offset of the field: no dereference, no UB.
 template <auto Member>
 [[gnu::always_inline]] inline __PTRDIFF_TYPE__ member_offset() {
-    static_assert(sizeof(Member) == sizeof(__PTRDIFF_TYPE__));
     return __builtin_bit_cast(__PTRDIFF_TYPE__, Member);
 }
 

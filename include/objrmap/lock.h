@@ -9,7 +9,6 @@
 //   writeback            mutex         one write-back of a FileMapping at a time        only lock held over a VFS write
 //   quiesce              percpu rwsem  read: every operation; write: the verifier,      never held over a VFS write
 //                                      scheme switch
-//   registry             mutex         World's tables of Mms and FileMappings           never taken in a fault
 //   Mm::lock             rwsem         read: faults; write: the Vma tree, structure     fork: parent, then child (nested);
 //                                                                                       of another Mm, under a page
 //                                                                                       lock: only try
@@ -18,8 +17,9 @@
 //   (kernel's i_mmap_rwsem of the device inode: under a page lock, never under the two rmap locks below)
 //   FileMapping::i_mmap_lock  rwsem    i_mmap tree; Vma::start/end/pgoff of file Vmas
 //   AnonVma::lock        rwsem         the list of Vmas; Vma::start/end/pgoff of those
-//   Mm::upper_lock       spin          installation of upper page-table entries,
-//                                      Vma::anon_vma (none -> set)
+//   registry             mutex         who comes and goes in World::mms and ::files     only try_get and put inside
+//   Mm::upper_lock       spin          Vma::anon_vma (none -> set)
+//   PageTables' own      spin          installation of upper page-table entries
 //   PageTable::lock      spin          the 512 entries of one leaf table                fork, mremap: source, then target
 //   Pool::lock           spin          free list, LRU lists                             (nested)
 //

@@ -14,6 +14,7 @@
 // Errors: after an error nothing has changed, unless said otherwise.
 #pragma once
 
+#include "objrmap/memory.h"
 #include "objrmap/mmu.h"
 #include "objrmap/page_table.h"
 #include "objrmap/vma.h"
@@ -29,7 +30,7 @@ enum class Access : u32 { read, write, exec };
 enum class Translations { present, gone };
 
 class Mm : Pinned {
-    struct VmaKey;
+    using VmaList = List<Vma, &Vma::unmap_node>;
 
 public:
     // ENOMEM.
@@ -46,7 +47,7 @@ public:
     Status split(Vaddr address); // ENOMEM
     // ENOMEM only if an end lies within a Vma, which must be split.
     Status unmap(Vaddr start, Vaddr end, Translations translations);
-    // Pages keep their index. EINVAL: overlap or a hole in the source; EEXIST: the target is not free; ENOMEM.
+    // Pages keep their index. EINVAL: overlap; EFAULT: a hole in the source; EEXIST: the target is not free; ENOMEM.
     Status move(Vaddr from, Vaddr to, u64 length, objr_region* region);
     Status protect(Vaddr start, Vaddr end, u32 flags); // ENOMEM; EACCES: write without VmFlag::may_write
 
@@ -81,23 +82,32 @@ public:
     u64 zap_range_locked(Vma& vma, Vaddr start, Vaddr end, Translations translations, objr_held held);
 
 private:
-    Mm(World& world, Mmu& mmu) : world_(world), mmu_(mmu) {}
-    friend struct World;
+    template <class T>
+    friend class Cache;
     friend class FaultHandler;
+    Mm(World& world, Mmu& mmu) : world_(world), mmu_(mmu) {}
 
     bool range_ok(Vaddr start, Vaddr end) const;
     bool range_free(Vaddr start, Vaddr end) const;
+    bool fully_mapped(Vaddr start, Vaddr end) const;
+    void free_tables(Vaddr start, Vaddr end);
     void insert(Vma& vma);
     void remove(Vma& vma);
     Result<Vma*> new_vma(Vaddr start, Vaddr end, u64 pgoff, u32 flags, FileMapping* file, objr_region* region);
     void free_vma(Vma* vma);
+    void free_all(VmaList& gone);
     Status split_at(Vaddr address);
-    void try_merge(Vma& vma);
+    Vma* try_merge(Vma& vma, VmaList& gone);
+    Vma* merge(Vma& left, Vma& right, VmaList& gone);
     bool can_merge(const Vma& left, const Vma& right) const;
-    void unmap_locked(Vaddr start, Vaddr end, Translations translations, objr_held held);
-    Status protect_locked(Vaddr start, Vaddr end, u32 flags);
-    Status copy_vma_pages(Vma& parent, Vma& child);
-    static void move_pages(PageTables& tables, Vaddr from, Vaddr to, u64 length);
+    void unmap_locked(Vaddr start, Vaddr end, Translations translations, VmaList& gone);
+    void protect_locked(Vaddr start, Vaddr end, u32 flags, objr_held held);
+    Status fault_in(Vma& vma, Vaddr address, Access access, void* token);
+    Status fork_vma(Vma& parent, Vaddr start, Vaddr end, objr_region* region);
+    Status copy_entries(Vma& parent, Vaddr start, Vaddr end);
+    Status prepare_move(Vaddr from, Vaddr to, u64 length);
+    void move_entries(Vaddr from, Vaddr to, u64 length);
+    void move_vma(Vma& vma, Vaddr to, objr_region* region);
 
     World& world_;
     Mmu& mmu_;
@@ -106,7 +116,7 @@ private:
     Atomic<u32> refs_{1};
     Atomic<u64> process_{0};
     RwSem lock_;
-    SpinLock upper_lock_; // upper page-table entries are installed by PageTables's own; this one: Vma::anon_vma none -> set
+    SpinLock upper_lock_; // Vma::anon_vma, none -> set
     PageTables tables_;
     RbTree<Vma, &Vma::mm_node> vmas_; // guarded by lock_
     Atomic<u32> vma_count_{0};

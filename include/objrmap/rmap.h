@@ -14,6 +14,8 @@ void rmap_add_new_anon(World& world, Page& page, Vma& vma, Vaddr address); // th
 void rmap_add_file(World& world, Page& page);
 void rmap_duplicate(World& world, Page& page); // one more of a mapped page (fork)
 void rmap_remove(World& world, Page& page);
+// Before an entry goes: its dirty bit moves to the page (spec C11).
+void rmap_note_dirty(Page& page, Pte pte);
 
 // ---- walking
 // One mapping of the page: a present PTE, its table locked.

@@ -62,16 +62,19 @@ public:
     // ---- changes of a linked Vma's range: between begin and end the caller may change start, end, pgoff and move PTEs; walks wait.
     virtual void begin_change(Vma& vma) = 0;
     virtual void end_change(Vma& vma) = 0;
-    // Within begin/end of old: fresh has got a part of its range. Cannot fail: what it needs was made by prepare_split.
-    virtual Status prepare_split(Vma& fresh, Vma& old) = 0; // sleeps; ENOMEM
+    // Before begin: get what split will need. Sleeps. ENOMEM.
+    virtual Status prepare_split(Vma& fresh, Vma& old) = 0;
+    // Within begin/end of old: fresh has got a part of its range. Cannot fail.
     virtual void split(Vma& fresh, Vma& old) = 0;
+    // Within begin/end of survivor: gone has lost its range to it. Their objects are the same, or gone has none.
+    virtual void merged(Vma& survivor, Vma& gone) = 0;
 
     // ---- pages
     // A new anonymous page is about to be mapped at address: sets its mapping and index.
     virtual void adopt(Page& page, Vma& vma, Vaddr address) = 0;
 
     // ---- the question. Sleeps. Each candidate once.
-    virtual void visit_candidates(Page& page, CandidateVisitor& visitor, WalkCost& cost) = 0;
+    virtual void visit_candidates(World& world, Page& page, CandidateVisitor& visitor, WalkCost& cost) = 0;
 
     // ---- accounting
     // Identity of the object of an anon page, for people: its number, 0 if it is gone.

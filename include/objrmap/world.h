@@ -44,6 +44,10 @@ struct World : Pinned {
     // The Mm, file with this id or the first one behind; with a reference; nullptr: none. Sets id.
     Mm* get_mm_from(u64& id);
     FileMapping* get_file_from(u64& id);
+
+private:
+    Status init(u32 pool_mb);
+    bool has_quiesce_ = false; // immutable after init
 };
 
 } // namespace objr

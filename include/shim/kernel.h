@@ -90,11 +90,11 @@ void objr_copy_page(void *to, const void *from);
 enum objr_lock_class {
 	OBJR_LOCK_WRITEBACK, /* mutex */
 	OBJR_LOCK_QUIESCE, /* percpu rwsem */
-	OBJR_LOCK_REGISTRY, /* mutex */
 	OBJR_LOCK_MM, /* rwsem */
 	OBJR_LOCK_PAGE, /* bit lock with a lockdep map of its own */
 	OBJR_LOCK_I_MMAP, /* rwsem */
 	OBJR_LOCK_ANON, /* rwsem */
+	OBJR_LOCK_REGISTRY, /* mutex */
 	OBJR_LOCK_UPPER_TABLE, /* spin: installation of upper-level entries, vma->anon_vma */
 	OBJR_LOCK_TABLE, /* spin: leaf page table */
 	OBJR_LOCK_POOL, /* spin */

@@ -102,7 +102,7 @@ void RbCore::balance_insert(RbNode& node, Rotated rotated) {
 RbCore::Unlinked RbCore::unlink(RbNode& node) {
     Unlinked result;
     RbNode* parent = node.parent();
-    RbNode* orphan; // the only child of the node whose place closes
+    RbNode* orphan = nullptr; // the only child of the node whose place closes
     bool lost_black = node.black();
     if (node.child_[RbNode::kLeft] && node.child_[RbNode::kRight]) {
         // The next node in order has no left child: its own place closes, and it moves into node's.

@@ -25,7 +25,8 @@ bool PrioTree::above(const PrioNode& a, const PrioNode& b) {
 
 // T3: on which side of a tree node at this level the pair belongs. Levels end at -63: below that all pairs are equal.
 int PrioTree::side_at(const PrioNode& node, int level) {
-    return level > 0 ? node.first >> (level - 1) & 1 : (node.last - node.first) >> -level & 1;
+    const u64 bits = level > 0 ? node.first >> ((level - 1) & 63) : (node.last - node.first) >> (-level & 63);
+    return static_cast<int>(bits & 1);
 }
 
 // T3 for one step: parent, itself well placed at this level, may have child on this side.

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0
+// Inspection: text out of structures: who maps a page, lists of objects, graphs, the verifier, statistics. The entry
+// points are the text section of shim/module.h; this header is what they share.
+//
+// Terms: a *selector* says which pages, an *answer* is what is known of one page at one instant: the page, its mappings,
+// what the walk cost. A *miss* is a candidate (Vma, address) of the reverse map that is no mapping of this page now.
+//
+// An answer never mixes two states: the reverse map is walked between two looks at the page's generation, and only if these are
+// equal and as many mappings were found as the page counts, it stands. Else everything is let go and it is asked again,
+// at most kAttempts times; then the answer is the line `retry`.
+//
+// Ownership: an answer holds a reference on the Mm and the region of each row from the walk until release().
+// Locking: quiesce is held for read from finding the page until its reference is given back, since the verifier counts
+// references; the page lock during walk and harvest. Nothing is held while owners are looked up and text is written, nor
+// between two items of a stream.
+#pragma once
+
+#include "objrmap/rmap.h"
+#include "objrmap/text.h"
+#include "objrmap/world.h"
+
+namespace objr {
+
+inline World& world_of(objr_world* world) { return *reinterpret_cast<World*>(world); }
+
+// ---- selectors: objr_query of shim/module.h
+
+enum class QueryKind : u32 {
+    none, // nothing selected
+    pfn, // first
+    page, // first
+    pid, // first, address
+    mm, // first, address
+    file, // name, first = pgoff
+    range, // first .. last, inclusive
+};
+
+enum class QueryOption : u32 { json = 1, explain = 2 };
+
+inline QueryKind kind_of(const objr_query& query) { return static_cast<QueryKind>(query.kind); }
+inline bool wants(const objr_query& query, QueryOption option) { return (query.options & static_cast<u32>(option)) != 0; }
+inline Format format_of(const objr_query& query) { return wants(query, QueryOption::json) ? Format::json : Format::text; }
+
+// ---- one page
+
+// What is known of a page without asking who maps it.
+struct PageFacts {
+    enum class Kind : u32 { free, anon, file, none }; // none: in use, but new or cut off its file
+
+    u32 number = 0;
+    Pfn pfn;
+    Kind kind = Kind::free;
+    u32 mappings = 0;
+    s32 refcount = 0; // without the one who looks
+    u32 flags = 0; // PageFlag bits without `locked`
+    u64 index = 0;
+    u32 object_id = 0; // of the AnonVma or FileMapping; 0: gone
+    u32 generation = 0;
+    char name[FileMapping::kNameBytes] = {}; // of the file
+    const char* scheme = "";
+};
+
+// page: referenced and locked.
+void collect_facts(World& world, const Page& page, PageFacts& facts);
+
+// Why a candidate is no mapping of the page.
+enum class Miss : u32 { none, no_table, not_present, other_pfn, swap, file_entry, migration };
+const char* name_of(Miss miss);
+
+// One mapping or one miss, copied from the structures.
+struct Row {
+    Mm* mm; // referenced
+    objr_region* region; // referenced; nullptr: no process
+    u32 mm_id;
+    u32 vma_id;
+    Vaddr start;
+    Vaddr end;
+    u64 pgoff;
+    u32 vm_flags;
+    Vaddr address;
+    Pte pte;
+    Miss miss; // none: a mapping
+    bool young; // module's entry or the process's own
+    bool dirty;
+    u32 pid; // 0: nobody runs in it
+    char comm[16];
+};
+
+enum class Misses { ignore, collect };
+
+class Answer : Pinned {
+public:
+    static constexpr u32 kAttempts = 100;
+    enum class State { empty, stands, unstable, no_memory };
+
+    explicit Answer(Misses misses) : misses_(misses) {}
+    ~Answer();
+
+    // Ask the reverse map. page: referenced; quiesce is held for read. unstable: something changed meanwhile; release() and take
+    // it again.
+    State take(World& world, Page& page);
+    // A page in nobody's use.
+    void take_free(World& world, const Page& page);
+    // Let go what the rows hold. No lock is held.
+    void release();
+    // Fill in pid and comm. No lock is held.
+    void find_owners();
+
+    State state() const { return state_; }
+    Misses misses() const { return misses_; }
+    const PageFacts& facts() const { return facts_; }
+    const WalkCost& cost() const { return cost_; }
+    u32 row_count() const { return used_; }
+    const Row& row(u32 n) const { return rows_[n]; } // mappings first, then misses
+
+private:
+    bool reserve(u32 rows);
+    void add(Vma& vma, Vaddr address, Pte pte, Miss miss);
+    void collect_misses(World& world, Page& page);
+
+    const Misses misses_;
+    State state_ = State::empty;
+    PageFacts facts_;
+    WalkCost cost_;
+    Row* rows_ = nullptr;
+    u32 room_ = 0;
+    u32 used_ = 0;
+    u32 wanted_ = 0; // rows that there were, with or without room
+};
+
+void emit_page(Emitter& emitter, const PageFacts& facts);
+// The whole answer, as interface and format have it.
+void show_answer(objr_out* out, const Answer& answer, Format format);
+// `error ...` on a line of its own.
+void show_error(objr_out* out, const char* message, Format format);
+
+// ---- streams of answers
+
+enum class Selected { answer, error, end };
+using Reason = WordsOf<200>;
+
+// The item of a query at or after *position; sets *position behind it. answer: empty, then filled and with owners. error:
+// the reason says what there was in its place. end: there was no more.
+Selected next_selected(World& world, const objr_query& query, u64* position, Answer& answer, Reason& reason);
+// The answer for page `number`, with owners.
+void answer_page(World& world, u32 number, Answer& answer);
+
+// ---- page tables as the processor sees them: from the root down by physical addresses, past the module's own look-up
+
+// Tables of one Mm, its root included. Mm::lock is held, or quiesce for write.
+u64 count_tables(const PageTables& tables);
+
+} // namespace objr

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-2.0
+// Faults: demand zero, file pages, breaking copy-on-write, and refilling an MMU that has dropped a translation
+// (Linux: mm/memory.c:handle_pte_fault, do_anonymous_page, do_fault, do_wp_page).
+//
+// Order (lock.h): Mm::lock for read, page lock, table lock. Nothing is believed that was not seen under the table lock; where an
+// entry has changed in between, the fault begins anew.
+#include "objrmap/mm.h"
+#include "objrmap/rmap.h"
+#include "objrmap/world.h"
+
+namespace objr {
+
+// The processor may set A and D at any time.
+static bool same_mapping(Pte a, Pte b) {
+    return a.without(Pte::kAccessed | Pte::kDirty) == b.without(Pte::kAccessed | Pte::kDirty);
+}
+
+// One fault of one address. Results in a page that is mapped, locked and referenced, or an error.
+class FaultHandler : Pinned {
+public:
+    FaultHandler(Mm& mm, Vma& vma, Vaddr address, Access access)
+        : mm_(mm), world_(mm.world()), vma_(vma), address_(address), write_(access == Access::write) {}
+
+    struct Mapped {
+        Page* page; // locked, referenced
+        bool writable; // the MMU may let the process write from now on
+        bool replaced; // another translation may still be cached
+        Page* old; // the page that was replaced, with two references: ours and its mapping's; nullptr: none
+    };
+    Result<Mapped> run();
+    // When the MMU has the translation: the page may be used by others, the old one goes (L2, L3).
+    static void finish(World& world, const Mapped& mapped);
+
+private:
+    enum class Progress { done, again };
+    Result<Progress> attempt();
+    Result<Progress> fault_none();
+    Result<Progress> fault_present(Page& page, Pte pte);
+    Result<Progress> map_new(Page* page, Pte expected, Page* old);
+    Result<Progress> map_file_page(Page* page);
+    Result<Page*> new_page();
+    void let_go(Page* page);
+    u64 rights(bool writable) const;
+    Progress done(Page* page, bool writable, bool replaced, Page* old = nullptr) {
+        mapped_ = {page, writable, replaced, old};
+        return Progress::done;
+    }
+
+    Mm& mm_;
+    World& world_;
+    Vma& vma_;
+    const Vaddr address_;
+    const bool write_;
+    PageTable* table_ = nullptr;
+    Mapped mapped_{};
+};
+
+Result<FaultHandler::Mapped> FaultHandler::run() {
+    if (!vma_.file || (write_ && vma_.copies_on_write())) {
+        OBJR_TRY_STATUS(world_.scheme->prepare_anon(vma_));
+    }
+    table_ = OBJR_TRY(mm_.tables_.make_leaf(address_));
+    while (OBJR_TRY(attempt()) == Progress::again) {
+        objr_cond_resched();
+    }
+    return mapped_;
+}
+
+Result<FaultHandler::Progress> FaultHandler::attempt() {
+    Pte pte;
+    Page* page = nullptr;
+    {
+        Guard guard(table_->lock);
+        pte = table_->get(address_);
+        if (pte.is_present()) {
+            page = world_.pool.page_of(pte.pfn());
+            if (!OBJR_WARN_ON(!page)) {
+                world_.pool.get(*page);
+            }
+        }
+    }
+    if (pte.is_none()) {
+        return fault_none();
+    }
+    if (!page) {
+        return Errno{OBJR_EIO};
+    }
+    page->lock();
+    return fault_present(*page, pte);
+}
+
+// ---- nothing there yet
+
+Result<FaultHandler::Progress> FaultHandler::fault_none() {
+    if (!vma_.file) {
+        return map_new(OBJR_TRY(new_page()), Pte(), nullptr);
+    }
+    Page* page = OBJR_TRY(vma_.file->get_locked_page(vma_.pgoff_of(address_)));
+    if (!write_ || !vma_.copies_on_write()) {
+        return map_file_page(page);
+    }
+    Result<Page*> copy = new_page();
+    if (copy) {
+        objr_copy_page(world_.pool.address(**copy), world_.pool.address(*page));
+    }
+    let_go(page);
+    return map_new(OBJR_TRY(copy), Pte(), nullptr);
+}
+
+// A page of the object itself; it is locked, so it cannot be truncated under us.
+Result<FaultHandler::Progress> FaultHandler::map_file_page(Page* page) {
+    bool writable = write_; // a clean page is mapped read-only, so that the first write is noticed
+    {
+        Guard guard(table_->lock);
+        if (table_->get(address_).is_none()) {
+            world_.pool.get(*page);
+            rmap_add_file(world_, *page);
+            table_->set(address_, Pte::present(world_.pool.pfn(*page), rights(writable)));
+            mm_.resident_add(1);
+            return done(page, writable, false);
+        }
+    }
+    let_go(page);
+    return Progress::again;
+}
+
+// A new anonymous page, locked, replaces what was expected at the address: nothing, or the mapping of old, which is
+// locked and referenced, and unlocked here.
+Result<FaultHandler::Progress> FaultHandler::map_new(Page* page, Pte expected, Page* old) {
+    bool mapped = false;
+    {
+        Guard guard(table_->lock);
+        if (same_mapping(table_->get(address_), expected)) {
+            mapped = true;
+            rmap_add_new_anon(world_, *page, vma_, address_);
+            table_->set(address_, Pte::present(world_.pool.pfn(*page), rights(vma_.has(VmFlag::write))));
+            if (old) {
+                rmap_remove(world_, *old);
+            } else {
+                mm_.resident_add(1);
+            }
+        }
+    }
+    if (!mapped) {
+        let_go(page);
+        if (old) {
+            let_go(old);
+        }
+        return Progress::again;
+    }
+    if (old) {
+        world_.counters.add(Count::cow_faults);
+        old->unlock();
+    }
+    return done(page, write_, old != nullptr, old);
+}
+
+// ---- something is there: page is locked and referenced
+
+Result<FaultHandler::Progress> FaultHandler::fault_present(Page& page, Pte pte) {
+    bool copy = false;
+    {
+        Guard guard(table_->lock);
+        Pte now = table_->get(address_);
+        if (!same_mapping(now, pte)) {
+            pte = Pte(); // changed while the page lock was waited for
+        } else {
+            pte = now;
+            // The last owner writes without copying (spec U2); only this Mm could add a mapping, and we hold its lock.
+            bool mine = !vma_.copies_on_write() || (page.mapping().is_anon() && page.mappings() == 1);
+            copy = write_ && !pte.writable() && !mine;
+            if (!copy) {
+                table_->set(address_, pte.with(Pte::kAccessed | (write_ ? Pte::kWrite | Pte::kDirty : 0)));
+            }
+        }
+    }
+    if (pte.is_none()) {
+        let_go(&page);
+        return Progress::again;
+    }
+    if (!copy) {
+        return done(&page, write_, write_);
+    }
+    Result<Page*> fresh = new_page();
+    if (!fresh) {
+        let_go(&page);
+        return fresh.error();
+    }
+    objr_copy_page(world_.pool.address(**fresh), world_.pool.address(page));
+    return map_new(*fresh, pte, &page);
+}
+
+// ---- helpers
+
+void FaultHandler::finish(World& world, const Mapped& mapped) {
+    mapped.page->unlock();
+    world.pool.put(*mapped.page);
+    if (mapped.old) {
+        world.pool.put(*mapped.old);
+        world.pool.put(*mapped.old);
+    }
+}
+
+// Locked, so that nobody else may use it before the MMU has it; ours alone, so the try cannot fail.
+Result<Page*> FaultHandler::new_page() {
+    Page* page = OBJR_TRY(world_.pool.allocate());
+    OBJR_WARN_ON(!page->try_lock());
+    return page;
+}
+
+void FaultHandler::let_go(Page* page) {
+    page->unlock();
+    world_.pool.put(*page);
+}
+
+u64 FaultHandler::rights(bool writable) const {
+    return Pte::kUser | Pte::kAccessed | (writable ? Pte::kWrite : 0) | (write_ ? Pte::kDirty : 0) |
+           (vma_.has(VmFlag::exec) ? 0 : Pte::kNoExecute);
+}
+
+// ---- the Mm's side
+
+static bool permitted(const Vma& vma, Access access) {
+    switch (access) {
+    case Access::write:
+        return vma.has(VmFlag::write);
+    case Access::exec:
+        return vma.has(VmFlag::exec);
+    case Access::read: // what may be written or executed may be read, on x86
+        return vma.has(VmFlag::read) || vma.has(VmFlag::write) || vma.has(VmFlag::exec);
+    }
+    return false;
+}
+
+Status Mm::fault(Vaddr address, Access access, void* token) {
+    SharedGuard quiesce(world_.quiesce);
+    SharedGuard guard(lock_);
+    Vma* vma = find(address);
+    return vma ? fault_in(*vma, page_start(address), access, token) : Status(Errno{OBJR_EFAULT});
+}
+
+Status Mm::fault_in(Vma& vma, Vaddr address, Access access, void* token) {
+    world_.counters.add(Count::faults);
+    if (!permitted(vma, access)) {
+        return Errno{OBJR_EACCES};
+    }
+    FaultHandler handler(*this, vma, address, access);
+    FaultHandler::Mapped mapped = OBJR_TRY(handler.run());
+    Status status = mmu_.install(token, address, world_.pool.pfn(*mapped.page), mapped.writable, mapped.replaced);
+    FaultHandler::finish(world_, mapped);
+    return status;
+}
+
+// The process's own VMA decides what it may do. Where an mprotect failed half-way in the kernel after it had been told here,
+// the two differ; the Vma is made to follow.
+Status Mm::fault_with_flags(Vaddr address, Access access, u32 vm_flags, void* token) {
+    constexpr u32 kRights = OBJR_VM_READ | OBJR_VM_WRITE | OBJR_VM_EXEC;
+    for (;;) {
+        {
+            SharedGuard quiesce(world_.quiesce);
+            SharedGuard guard(lock_);
+            Vma* vma = find(address);
+            if (!vma) {
+                return Errno{OBJR_EFAULT};
+            }
+            if (((vma->flags ^ vm_flags) & kRights) == 0) {
+                return fault_in(*vma, page_start(address), access, token);
+            }
+        }
+        SharedGuard quiesce(world_.quiesce);
+        Guard guard(lock_);
+        if (Vma* vma = find(address)) {
+            protect_locked(vma->start, vma->end, vm_flags & kRights, OBJR_MMAP_LOCK_NOT_HELD);
+        }
+    }
+}
+
+Result<Page*> Mm::get_locked_page(Vaddr address, Access access) {
+    SharedGuard quiesce(world_.quiesce);
+    SharedGuard guard(lock_);
+    address = page_start(address);
+    Vma* vma = find(address);
+    if (!vma) {
+        return Errno{OBJR_EFAULT};
+    }
+    FaultHandler handler(*this, *vma, address, access);
+    FaultHandler::Mapped mapped = OBJR_TRY(handler.run());
+    if (mapped.replaced) {
+        mmu_.zap(vma->region, address, address + kPageSize, OBJR_MMAP_LOCK_HELD);
+    }
+    if (mapped.old) {
+        world_.pool.put(*mapped.old);
+        world_.pool.put(*mapped.old);
+    }
+    return mapped.page;
+}
+
+} // namespace objr

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0
+// fork: the child gets Vmas and entries of its own; pages are shared, and write-protected where they are private to each
+// (Linux: kernel/fork.c:dup_mmap, mm/memory.c:copy_page_range).
+#include "objrmap/mm.h"
+#include "objrmap/rmap.h"
+#include "objrmap/world.h"
+
+namespace objr {
+
+Status Mm::fork(Mm& parent, Mm& child, Vaddr start, Vaddr end, objr_region* region) {
+    if (!parent.range_ok(start, end) || &parent == &child) {
+        return Errno{OBJR_EINVAL};
+    }
+    World& world = parent.world_;
+    VmaList gone;
+    Status status;
+    {
+        SharedGuard quiesce(world.quiesce);
+        Guard parent_guard(parent.lock_);
+        NestedGuard child_guard(child.lock_);
+        if (!child.range_free(start, end)) {
+            return Errno{OBJR_EEXIST};
+        }
+        child.parent_id_ = parent.id_;
+        if (region) {
+            child.process_.store(objr_region_mm(region));
+        }
+        for (Vma* vma = parent.first_from(start); vma && vma->start < end && status; vma = parent.next(*vma)) {
+            status = child.fork_vma(*vma, max(start, vma->start), min(end, vma->end), region);
+            // Also what was not write-protected goes: the kernel would copy the parent's translations to the child.
+            parent.mmu_.zap(vma->region, max(start, vma->start), min(end, vma->end), OBJR_MMAP_LOCK_HELD);
+        }
+        if (!status) {
+            child.unmap_locked(start, end, Translations::gone, gone);
+        }
+    }
+    child.free_all(gone);
+    return status;
+}
+
+// The child joins the reverse map before it has entries: a page is never mapped where a walk does not look.
+Status Mm::fork_vma(Vma& parent, Vaddr start, Vaddr end, objr_region* region) {
+    Vma* vma = OBJR_TRY(new_vma(start, end, parent.pgoff_of(start), parent.flags, parent.file, region));
+    vma->parent_id = parent.id;
+    if (Status status = world_.scheme->forked(*vma, parent); !status) {
+        free_vma(vma);
+        return status;
+    }
+    insert(*vma);
+    // Pages of the object alone are found again by faults (spec C4); with anonymous pages among them, all are copied.
+    return parent.anon() ? copy_entries(parent, start, end) : Status();
+}
+
+Status Mm::copy_entries(Vma& parent, Vaddr start, Vaddr end) {
+    for (Vaddr at = start; at < end;) {
+        PageTable* source = parent.mm->tables_.next_leaf(at, end);
+        if (!source) {
+            break;
+        }
+        at = max(at, source->base);
+        PageTable* target = OBJR_TRY(tables_.make_leaf(at));
+        u32 copied = 0;
+        {
+            Guard source_guard(source->lock);
+            NestedGuard target_guard(target->lock);
+            for (Vaddr stop = min(end, source->end()); at < stop; at += kPageSize) {
+                Pte pte = source->get(at);
+                Page* page = pte.is_present() ? world_.pool.page_of(pte.pfn()) : nullptr;
+                if (!page) {
+                    OBJR_WARN_ON(!pte.is_none());
+                    continue;
+                }
+                if (parent.copies_on_write() && pte.writable()) {
+                    pte = pte.without(Pte::kWrite);
+                    source->set(at, pte);
+                }
+                world_.pool.get(*page);
+                rmap_duplicate(world_, *page);
+                target->set(at, pte.without(Pte::kAccessed | Pte::kDirty));
+                copied++;
+            }
+        }
+        resident_add(copied);
+        objr_cond_resched();
+    }
+    return {};
+}
+
+} // namespace objr

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0
+// Life of an Mm, its Vma tree, map and unmap (Linux: kernel/fork.c:mm_init, mm/mmap.c:mmap_region, do_munmap,
+// mm/memory.c:zap_pte_range, free_pgtables).
+#include "objrmap/mm.h"
+
+#include "objrmap/rmap.h"
+#include "objrmap/world.h"
+
+namespace objr {
+
+// ---- life
+
+Result<Mm*> Mm::create(World& world, Mmu& mmu) {
+    Mm* mm = OBJR_TRY(world.mm_cache.make(world, mmu));
+    mm->id_ = world.next_id();
+    mm->lock_.init(OBJR_LOCK_MM);
+    mm->upper_lock_.init(OBJR_LOCK_UPPER_TABLE);
+    Status status = mm->tables_.create(world, *mm, world.levels);
+    if (status) {
+        Guard guard(world.registry);
+        status = world.mms.insert(mm->id_, mm);
+    }
+    if (!status) {
+        mm->tables_.destroy();
+        world.mm_cache.free(mm);
+        return status.error();
+    }
+    world.counters.add(Count::mms);
+    return mm;
+}
+
+void Mm::put() {
+    if (refs_.fetch_sub(1) > 1) {
+        return;
+    }
+    OBJR_WARN_ON(!vmas_.empty());
+    {
+        Guard guard(world_.registry);
+        world_.mms.erase(id_);
+    }
+    tables_.destroy();
+    world_.counters.sub(Count::mms);
+    world_.mm_cache.free(this);
+}
+
+// ---- the Vma tree
+
+Vma* Mm::first_from(Vaddr address) const {
+    return vmas_.lower_bound([address](const Vma& vma) { return vma.end <= address; });
+}
+
+Vma* Mm::find(Vaddr address) const {
+    Vma* vma = first_from(address);
+    return vma && vma->contains(address) ? vma : nullptr;
+}
+
+Vma* Mm::next(const Vma& vma) const { return vmas_.next(vma); }
+Vma* Mm::prev(const Vma& vma) const { return vmas_.prev(vma); }
+
+void Mm::insert(Vma& vma) {
+    vmas_.insert(vma, [](const Vma& a, const Vma& b) { return a.start < b.start; });
+    vma_count_.fetch_add(1);
+}
+
+void Mm::remove(Vma& vma) {
+    vmas_.erase(vma);
+    vma_count_.fetch_sub(1);
+}
+
+bool Mm::range_ok(Vaddr start, Vaddr end) const {
+    return start < end && page_aligned(start.value) && page_aligned(end.value) && end <= address_end();
+}
+
+bool Mm::range_free(Vaddr start, Vaddr end) const {
+    const Vma* vma = first_from(start);
+    return !vma || vma->start >= end;
+}
+
+bool Mm::fully_mapped(Vaddr start, Vaddr end) const {
+    for (const Vma* vma = first_from(start); vma && vma->start <= start; vma = next(*vma)) {
+        start = vma->end;
+        if (start >= end) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// ---- map
+
+Status Mm::map(Vaddr start, Vaddr end, u64 pgoff, u32 flags, FileMapping* file, objr_region* region) {
+    if (!range_ok(start, end) || pgoff + ((end - start) >> kPageShift) < pgoff) {
+        return Errno{OBJR_EINVAL};
+    }
+    VmaList gone;
+    {
+        SharedGuard quiesce(world_.quiesce);
+        Guard guard(lock_);
+        if (!range_free(start, end)) {
+            return Errno{OBJR_EEXIST};
+        }
+        Vma* vma = OBJR_TRY(new_vma(start, end, pgoff, flags, file, region));
+        if (region) {
+            process_.store(objr_region_mm(region));
+        }
+        insert(*vma);
+        world_.scheme->linked(*vma);
+        try_merge(*vma, gone);
+    }
+    free_all(gone);
+    return {};
+}
+
+// ---- unmap
+
+Status Mm::unmap(Vaddr start, Vaddr end, Translations translations) {
+    if (!range_ok(start, end)) {
+        return Errno{OBJR_EINVAL};
+    }
+    VmaList gone;
+    {
+        SharedGuard quiesce(world_.quiesce);
+        Guard guard(lock_);
+        OBJR_TRY_STATUS(split_at(start));
+        OBJR_TRY_STATUS(split_at(end));
+        unmap_locked(start, end, translations, gone);
+    }
+    free_all(gone);
+    return {};
+}
+
+// The ends are boundaries of Vmas. Order: entries, translations, pages; then out of the reverse map; then the tables (L3, L6).
+void Mm::unmap_locked(Vaddr start, Vaddr end, Translations translations, VmaList& gone) {
+    for (Vma* vma = first_from(start); vma && vma->start < end;) {
+        Vma* following = next(*vma);
+        zap_range_locked(*vma, vma->start, vma->end, translations, OBJR_MMAP_LOCK_NOT_HELD);
+        world_.scheme->unlinked(*vma);
+        remove(*vma);
+        gone.push_back(*vma);
+        vma = following;
+    }
+    free_tables(start, end);
+}
+
+// Page tables of [start, end), where no Vma is: those that lie wholly between the neighbouring Vmas.
+void Mm::free_tables(Vaddr start, Vaddr end) {
+    Vma* after = first_from(start);
+    Vma* before = after ? prev(*after) : vmas_.last();
+    tables_.free_range(start, end, before ? before->end : Vaddr(0), after ? after->start : address_end());
+}
+
+// Entries of one leaf table are taken out in batches under its lock; the pages of a batch are let go after the
+// translations are.
+u64 Mm::zap_range_locked(Vma& vma, Vaddr start, Vaddr end, Translations translations, objr_held held) {
+    constexpr u32 kBatch = 32;
+    u64 dropped = 0;
+    for (Vaddr at = start; at < end;) {
+        PageTable* table = tables_.next_leaf(at, end);
+        if (!table) {
+            break;
+        }
+        at = max(at, table->base);
+        Vaddr from = at;
+        Vaddr stop = min(end, table->end());
+        Page* batch[kBatch];
+        u32 count = 0;
+        {
+            Guard guard(table->lock);
+            for (; at < stop && count < kBatch && table->live != 0; at += kPageSize) {
+                Pte pte = table->get(at);
+                if (pte.is_none()) {
+                    continue;
+                }
+                table->set(at, Pte());
+                if (Page* page = world_.pool.page_of(pte.pfn()); !OBJR_WARN_ON(!pte.is_present() || !page)) {
+                    rmap_note_dirty(*page, pte);
+                    rmap_remove(world_, *page);
+                    batch[count++] = page;
+                }
+            }
+            if (table->live == 0) {
+                at = stop;
+            }
+        }
+        if (count != 0 && translations == Translations::present) {
+            mmu_.zap(vma.region, from, at, held);
+        }
+        for (u32 i = 0; i < count; i++) {
+            world_.pool.put(*batch[i]);
+        }
+        resident_add(-static_cast<s64>(count));
+        dropped += count;
+        objr_cond_resched();
+    }
+    return dropped;
+}
+
+} // namespace objr

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0
+// The seam, face two, address spaces: from C handles to Mm and FileMapping. What each call promises is said in shim/module.h.
+#include "shim/module.h"
+
+#include "objrmap/mm.h"
+#include "objrmap/world.h"
+
+using namespace objr;
+
+static World& world_of(objr_world* world) { return *reinterpret_cast<World*>(world); }
+static Mm& mm_of(objr_mm* mm) { return *reinterpret_cast<Mm*>(mm); }
+static FileMapping* file_of(objr_object* object) { return reinterpret_cast<FileMapping*>(object); }
+
+// ---- the world
+
+int objr_world_create(const objr_params* params, objr_world** world) {
+    Result<World*> result = World::create(*params);
+    if (result) {
+        *world = reinterpret_cast<objr_world*>(*result);
+    }
+    return result.as_int();
+}
+
+void objr_world_destroy(objr_world* world) { world_of(world).destroy(); }
+
+// ---- address spaces
+
+int objr_mm_create(objr_world* world, objr_mm** mm) {
+    Result<Mm*> result = Mm::create(world_of(world), process_mmu());
+    if (result) {
+        *mm = reinterpret_cast<objr_mm*>(*result);
+    }
+    return result.as_int();
+}
+
+void objr_mm_put(objr_mm* mm) { mm_of(mm).put(); }
+
+int objr_mm_map(objr_mm* mm, objr_u64 start, objr_u64 end, objr_u64 pgoff, objr_u32 flags, objr_object* object,
+                objr_region* region) {
+    return mm_of(mm).map(Vaddr(start), Vaddr(end), pgoff, flags, file_of(object), region).as_int();
+}
+
+int objr_mm_fork(objr_mm* parent, objr_mm* child, objr_u64 start, objr_u64 end, objr_region* region) {
+    return Mm::fork(mm_of(parent), mm_of(child), Vaddr(start), Vaddr(end), region).as_int();
+}
+
+int objr_mm_split(objr_mm* mm, objr_u64 address) { return mm_of(mm).split(Vaddr(address)).as_int(); }
+
+int objr_mm_move(objr_mm* mm, objr_u64 from, objr_u64 to, objr_u64 len, objr_region* region) {
+    return mm_of(mm).move(Vaddr(from), Vaddr(to), len, region).as_int();
+}
+
+void objr_mm_unmap(objr_mm* mm, objr_u64 start, objr_u64 end) {
+    Status status = mm_of(mm).unmap(Vaddr(start), Vaddr(end), Translations::gone);
+    OBJR_WARN_ON(!status);
+}
+
+int objr_mm_protect(objr_mm* mm, objr_u64 start, objr_u64 end, objr_u32 flags) {
+    return mm_of(mm).protect(Vaddr(start), Vaddr(end), flags).as_int();
+}
+
+int objr_mm_fault(objr_mm* mm, objr_u64 address, objr_u32 fault, objr_u32 vm_flags, void* token) {
+    Access access = (fault & OBJR_FAULT_WRITE) != 0  ? Access::write
+                    : (fault & OBJR_FAULT_EXEC) != 0 ? Access::exec
+                                                     : Access::read;
+    return mm_of(mm).fault_with_flags(Vaddr(address), access, vm_flags, token).as_int();
+}
+
+int objr_mm_access(objr_mm* mm, objr_u64 address, void* data, objr_u32 len, int write) {
+    u64 offset = address & ~kPageMask;
+    if (len > kPageSize - offset) {
+        return -OBJR_EINVAL;
+    }
+    World& world = mm_of(mm).world();
+    Result<Page*> page = mm_of(mm).get_locked_page(Vaddr(address), write != 0 ? Access::write : Access::read);
+    if (!page) {
+        return page.as_int();
+    }
+    u8* bytes = static_cast<u8*>(world.pool.address(**page)) + offset;
+    __builtin_memcpy(write != 0 ? static_cast<void*>(bytes) : data, write != 0 ? data : static_cast<void*>(bytes), len);
+    (*page)->unlock();
+    world.pool.put(**page);
+    return static_cast<int>(len);
+}
+
+// ---- objects
+
+static int object_result(const Result<FileMapping*>& result, objr_object** object) {
+    if (result) {
+        *object = reinterpret_cast<objr_object*>(*result);
+    }
+    return result.as_int();
+}
+
+int objr_object_of_file(objr_world* world, objr_backing* backing, objr_object** object) {
+    return object_result(FileMapping::of_file(world_of(world), backing), object);
+}
+
+int objr_object_of_name(objr_world* world, const char* name, objr_u64 size, objr_u32 flags, const objr_owner* owner,
+                        objr_object** object) {
+    return object_result(FileMapping::of_name(world_of(world), name, size, flags, *owner), object);
+}
+
+void objr_object_put(objr_object* object) { file_of(object)->put(); }
+
+int objr_object_sync(objr_object* object, objr_u64 first, objr_u64 last, int datasync) {
+    return file_of(object)->sync(first >> kPageShift, last >> kPageShift, datasync != 0).as_int();
+}
+
+int objr_object_truncate(objr_object* object, objr_u64 size) { return file_of(object)->truncate(size).as_int(); }
+
+objr_u64 objr_object_size(const objr_object* object) {
+    return reinterpret_cast<const FileMapping*>(object)->size();
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0
+// mremap: the pages of a range appear at another address (Linux: mm/mremap.c:move_vma, move_ptes).
+//
+// A Vma that moves keeps its pgoff, so its pages keep their index. Entries and the Vma's start change together under
+// the rmap locks: a walk sees the old place or the new one, never neither and never both (spec M11).
+#include "objrmap/mm.h"
+#include "objrmap/world.h"
+
+namespace objr {
+
+Status Mm::move(Vaddr from, Vaddr to, u64 length, objr_region* region) {
+    Vaddr from_end = from + length;
+    Vaddr to_end = to + length;
+    if (!range_ok(from, from_end) || !range_ok(to, to_end) || (from < to_end && to < from_end)) {
+        return Errno{OBJR_EINVAL};
+    }
+    VmaList gone;
+    {
+        SharedGuard quiesce(world_.quiesce);
+        Guard guard(lock_);
+        if (!fully_mapped(from, from_end)) {
+            return Errno{OBJR_EFAULT};
+        }
+        if (!range_free(to, to_end)) {
+            return Errno{OBJR_EEXIST};
+        }
+        OBJR_TRY_STATUS(split_at(from));
+        OBJR_TRY_STATUS(split_at(from_end));
+        if (Status status = prepare_move(from, to, length); !status) {
+            free_tables(to, to_end);
+            return status;
+        }
+        for (Vma* vma = first_from(from); vma && vma->start < from_end;) {
+            Vma* following = next(*vma);
+            move_vma(*vma, to + (vma->start - from), region);
+            vma = following;
+        }
+        free_tables(from, from_end);
+        for (Vma* vma = first_from(to); vma && vma->start < to_end; vma = next(*vma)) {
+            vma = try_merge(*vma, gone);
+        }
+    }
+    free_all(gone);
+    return {};
+}
+
+void Mm::move_vma(Vma& vma, Vaddr to, objr_region* region) {
+    Vaddr from = vma.start;
+    u64 length = vma.end - vma.start;
+    objr_region* old_region = vma.region;
+    if (region) {
+        objr_region_get(region);
+    }
+    remove(vma);
+    world_.scheme->begin_change(vma);
+    move_entries(from, to, length);
+    vma.start = to;
+    vma.end = to + length;
+    vma.region = region;
+    world_.scheme->end_change(vma);
+    insert(vma);
+    mmu_.zap(old_region, from, from + length, OBJR_MMAP_LOCK_HELD);
+    if (old_region) {
+        objr_region_put(old_region);
+    }
+}
+
+// The tables that move_entries will write to, so that it cannot fail.
+Status Mm::prepare_move(Vaddr from, Vaddr to, u64 length) {
+    for (u64 done = 0; done < length;) {
+        PageTable* source = tables_.next_leaf(from + done, from + length);
+        if (!source) {
+            break;
+        }
+        if (source->base > from) {
+            done = max(done, source->base - from);
+        }
+        u64 stop = min(length, source->end() - from);
+        PageTable* first = OBJR_TRY(tables_.make_leaf(to + done));
+        if (to + stop > first->end()) {
+            OBJR_TRY(tables_.make_leaf(first->end()));
+        }
+        done = stop;
+    }
+    return {};
+}
+
+void Mm::move_entries(Vaddr from, Vaddr to, u64 length) {
+    for (u64 done = 0; done < length;) {
+        PageTable* source = tables_.next_leaf(from + done, from + length);
+        if (!source) {
+            break;
+        }
+        if (source->base > from) {
+            done = max(done, source->base - from);
+        }
+        PageTable* target = tables_.leaf(to + done);
+        u64 stop = min(length, min(source->end() - from, target->end() - to));
+        Guard guard(source->lock);
+        if (target != source) {
+            target->lock.lock_nested();
+        }
+        for (; done < stop; done += kPageSize) {
+            if (Pte pte = source->get(from + done); !pte.is_none()) {
+                source->set(from + done, Pte());
+                target->set(to + done, pte);
+            }
+        }
+        if (target != source) {
+            target->lock.unlock();
+        }
+    }
+}
+
+} // namespace objr

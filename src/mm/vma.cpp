@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0
+// Making, splitting and merging Vmas, and changing what they permit (Linux: mm/mmap.c:__split_vma, vma_merge, mm/mprotect.c).
+#include "objrmap/vma.h"
+
+#include "objrmap/mm.h"
+#include "objrmap/world.h"
+
+namespace objr {
+
+// ---- making
+
+Result<Vma*> Mm::new_vma(Vaddr start, Vaddr end, u64 pgoff, u32 flags, FileMapping* file, objr_region* region) {
+    Vma* vma = OBJR_TRY(world_.vma_cache.make());
+    vma->start = start;
+    vma->end = end;
+    vma->pgoff = pgoff;
+    vma->flags = flags;
+    vma->id = world_.next_id();
+    vma->mm = this;
+    vma->file = file;
+    vma->region = region;
+    if (file) {
+        file->get();
+    }
+    if (region) {
+        objr_region_get(region);
+    }
+    world_.counters.add(Count::vmas);
+    return vma;
+}
+
+void Mm::free_vma(Vma* vma) {
+    if (vma->region) {
+        objr_region_put(vma->region);
+    }
+    if (vma->file) {
+        vma->file->put();
+    }
+    world_.counters.sub(Count::vmas);
+    world_.vma_cache.free(vma);
+}
+
+// Not under any lock: the last reference to a file writes back.
+void Mm::free_all(VmaList& gone) {
+    while (Vma* vma = gone.pop_front()) {
+        free_vma(vma);
+    }
+}
+
+// ---- splitting
+
+Status Mm::split(Vaddr address) {
+    SharedGuard quiesce(world_.quiesce);
+    Guard guard(lock_);
+    return split_at(address);
+}
+
+Status Mm::split_at(Vaddr address) {
+    Vma* old = find(address);
+    if (!old || old->start == address) {
+        return {};
+    }
+    Vma* fresh = OBJR_TRY(new_vma(address, old->end, old->pgoff_of(address), old->flags, old->file, old->region));
+    fresh->parent_id = old->parent_id;
+    if (Status status = world_.scheme->prepare_split(*fresh, *old); !status) {
+        free_vma(fresh);
+        return status;
+    }
+    world_.scheme->begin_change(*old);
+    old->end = address;
+    world_.scheme->split(*fresh, *old);
+    world_.scheme->end_change(*old);
+    insert(*fresh);
+    return {};
+}
+
+// ---- merging: only without a process behind: the kernel's own VMAs of a device never merge, and what it has split must stay so
+
+bool Mm::can_merge(const Vma& left, const Vma& right) const {
+    return !left.region && !right.region && left.end == right.start && left.flags == right.flags && left.file == right.file &&
+           left.parent_id == right.parent_id && left.pgoff + left.pages() == right.pgoff &&
+           (left.anon_vma == right.anon_vma || !left.anon_vma || !right.anon_vma);
+}
+
+// The one with an anon object survives: its pages point there.
+Vma* Mm::merge(Vma& left, Vma& right, VmaList& gone) {
+    Vma& survivor = right.anon_vma ? right : left;
+    Vma& other = &survivor == &left ? right : left;
+    Vaddr start = left.start;
+    Vaddr end = right.end;
+    u64 pgoff = left.pgoff;
+    remove(other);
+    world_.scheme->begin_change(survivor);
+    world_.scheme->merged(survivor, other);
+    survivor.start = start;
+    survivor.end = end;
+    survivor.pgoff = pgoff;
+    world_.scheme->end_change(survivor);
+    gone.push_back(other);
+    return &survivor;
+}
+
+// Merge vma with its neighbours where they fit; returns what it has become. Those that went are in gone.
+Vma* Mm::try_merge(Vma& vma, VmaList& gone) {
+    Vma* merged = &vma;
+    if (Vma* left = prev(*merged); left && can_merge(*left, *merged)) {
+        merged = merge(*left, *merged, gone);
+    }
+    if (Vma* right = next(*merged); right && can_merge(*merged, *right)) {
+        merged = merge(*merged, *right, gone);
+    }
+    return merged;
+}
+
+// ---- protecting
+
+static constexpr u32 kAccessFlags = OBJR_VM_READ | OBJR_VM_WRITE | OBJR_VM_EXEC;
+
+Status Mm::protect(Vaddr start, Vaddr end, u32 flags) {
+    if (!range_ok(start, end) || (flags & ~kAccessFlags) != 0) {
+        return Errno{OBJR_EINVAL};
+    }
+    VmaList gone;
+    {
+        SharedGuard quiesce(world_.quiesce);
+        Guard guard(lock_);
+        for (Vma* vma = first_from(start); vma && vma->start < end; vma = next(*vma)) {
+            if ((flags & OBJR_VM_WRITE) != 0 && !vma->has(VmFlag::write) && !vma->has(VmFlag::may_write)) {
+                return Errno{OBJR_EACCES};
+            }
+        }
+        OBJR_TRY_STATUS(split_at(start));
+        OBJR_TRY_STATUS(split_at(end));
+        protect_locked(start, end, flags, OBJR_MMAP_LOCK_HELD);
+        for (Vma* vma = first_from(start); vma && vma->start < end; vma = next(*vma)) {
+            vma = try_merge(*vma, gone);
+        }
+        if (Vma* vma = first_from(end); vma) {
+            try_merge(*vma, gone);
+        }
+    }
+    free_all(gone);
+    return {};
+}
+
+// Rights are only taken from entries here; a fault gives them.
+void Mm::protect_locked(Vaddr start, Vaddr end, u32 flags, objr_held held) {
+    u64 taken = ((flags & kAccessFlags) == 0 ? Pte::kUser : 0) | ((flags & OBJR_VM_WRITE) == 0 ? Pte::kWrite : 0);
+    u64 given = ((flags & kAccessFlags) != 0 ? Pte::kUser : 0) | ((flags & OBJR_VM_EXEC) == 0 ? Pte::kNoExecute : 0);
+    if ((flags & OBJR_VM_EXEC) != 0) {
+        taken |= Pte::kNoExecute;
+    }
+    for (Vma* vma = first_from(start); vma && vma->start < end; vma = next(*vma)) {
+        vma->flags = (vma->flags & ~kAccessFlags) | flags;
+        for (Vaddr at = vma->start; at < vma->end;) {
+            PageTable* table = tables_.next_leaf(at, vma->end);
+            if (!table) {
+                break;
+            }
+            at = max(at, table->base);
+            Guard guard(table->lock);
+            for (Vaddr stop = min(vma->end, table->end()); at < stop; at += kPageSize) {
+                if (Pte pte = table->get(at); pte.is_present()) {
+                    table->set(at, pte.without(taken).with(given));
+                }
+            }
+        }
+        mmu_.zap(vma->region, vma->start, vma->end, held);
+    }
+}
+
+} // namespace objr

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "objrmap/world.h"
+
+#include <new>
+
+namespace objr {
+
+static void construct_anon_vma(void* memory) {
+    AnonVma* anon_vma = new (memory) AnonVma;
+    anon_vma->lock.init(OBJR_LOCK_ANON);
+}
+
+static constexpr u32 kMaxPoolMb = 1u << 20;
+
+Result<World*> World::create(const objr_params& params) {
+    Scheme* scheme = find_scheme(params.scheme);
+    if (!scheme) {
+        objr_printk(OBJR_ERR, "scheme=%s is not known; there is:\n", params.scheme);
+        for (u32 i = 0; scheme_name(i); i++) {
+            objr_printk(OBJR_ERR, "  scheme=%s\n", scheme_name(i));
+        }
+        return Errno{OBJR_EINVAL};
+    }
+    if (params.pool_mb == 0 || params.pool_mb > kMaxPoolMb) {
+        objr_printk(OBJR_ERR, "pool_mb=%u is out of range: take 1 to %u MiB\n", params.pool_mb, kMaxPoolMb);
+        return Errno{OBJR_EINVAL};
+    }
+    if (params.levels != 4 && params.levels != 5) {
+        objr_printk(OBJR_ERR, "page tables of %u levels are not known: 4 or 5\n", params.levels);
+        return Errno{OBJR_EINVAL};
+    }
+    void* memory = objr_kvzalloc(sizeof(World));
+    if (!memory) {
+        return Errno{OBJR_ENOMEM};
+    }
+    World* world = new (memory) World;
+    world->scheme = scheme;
+    world->levels = params.levels;
+    if (Status status = world->init(params.pool_mb); !status) {
+        world->destroy();
+        return status.error();
+    }
+    return world;
+}
+
+Status World::init(u32 pool_mb) {
+    registry.init(OBJR_LOCK_REGISTRY);
+    mms.init();
+    files.init();
+    anon_vmas.init();
+    OBJR_TRY_STATUS(Status::from_int(quiesce.init(OBJR_LOCK_QUIESCE)));
+    has_quiesce_ = true;
+    OBJR_TRY_STATUS(mm_cache.create("mm"));
+    OBJR_TRY_STATUS(vma_cache.create("vma"));
+    OBJR_TRY_STATUS(table_cache.create("page_table"));
+    OBJR_TRY_STATUS(file_cache.create("file_mapping"));
+    OBJR_TRY_STATUS(anon_vma_cache.create_typesafe("anon_vma", construct_anon_vma));
+    return pool.create(pool_mb);
+}
+
+void World::destroy() {
+    u64 id = 0;
+    if (OBJR_WARN_ON(mms.find_from(id)) || OBJR_WARN_ON(files.find_from(id = 0))) {
+        return; // in use: leaked rather than freed under a user
+    }
+    pool.destroy();
+    anon_vma_cache.destroy();
+    file_cache.destroy();
+    table_cache.destroy();
+    vma_cache.destroy();
+    mm_cache.destroy();
+    anon_vmas.destroy();
+    files.destroy();
+    mms.destroy();
+    if (has_quiesce_) {
+        quiesce.destroy();
+    }
+    this->~World();
+    objr_kvfree(this);
+}
+
+Mm* World::get_mm_from(u64& id) {
+    Guard guard(registry);
+    for (; Mm* mm = mms.find_from(id); id++) {
+        if (mm->try_get()) {
+            return mm;
+        }
+    }
+    return nullptr;
+}
+
+FileMapping* World::get_file_from(u64& id) {
+    Guard guard(registry);
+    for (; FileMapping* file = files.find_from(id); id++) {
+        if (file->try_get()) {
+            return file;
+        }
+    }
+    return nullptr;
+}
+
+} // namespace objr

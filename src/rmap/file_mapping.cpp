@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: GPL-2.0
+// Life of a FileMapping and its page cache (Linux: mm/filemap.c).
+#include "objrmap/file_mapping.h"
+
+#include "objrmap/world.h"
+
+namespace objr {
+
+// ---- life
+
+Result<FileMapping*> FileMapping::create(World& world, Kind kind) {
+    FileMapping* file = OBJR_TRY(world.file_cache.make(world, kind));
+    file->id_ = world.next_id();
+    file->i_mmap_lock.init(OBJR_LOCK_I_MMAP);
+    file->writeback_.init(OBJR_LOCK_WRITEBACK);
+    file->pages_.init();
+    return file;
+}
+
+// The registry lock is held.
+static FileMapping* find_and_get(World& world, auto&& matches) {
+    for (u64 id = 0; FileMapping* file = world.files.find_from(id); id++) {
+        if (matches(*file) && file->try_get()) {
+            return file;
+        }
+    }
+    return nullptr;
+}
+
+Result<FileMapping*> FileMapping::of_file(World& world, objr_backing* backing) {
+    Result<FileMapping*> made = create(world, Kind::file);
+    if (!made) {
+        objr_backing_put(backing);
+        return made;
+    }
+    FileMapping* fresh = *made;
+    fresh->key_ = objr_backing_key(backing);
+    fresh->size_.store(objr_backing_size(backing));
+    objr_backing_name(backing, fresh->name_, kNameBytes);
+    FileMapping* file;
+    Status status;
+    {
+        Guard guard(world.registry);
+        file = find_and_get(world, [&](FileMapping& f) { return f.kind_ == Kind::file && f.key_ == fresh->key_; });
+        if (!file) {
+            status = world.files.insert(fresh->id_, fresh);
+            if (status) {
+                file = fresh;
+                file->reader_ = backing;
+                world.counters.add(Count::file_mappings);
+            }
+        }
+        if (file && objr_backing_writable(backing) && !file->writer_.load()) {
+            file->writer_.store_release(backing);
+        }
+    }
+    if (file != fresh) {
+        fresh->destroy();
+    }
+    if (!file || (file->reader_ != backing && file->writer() != backing)) {
+        objr_backing_put(backing);
+    }
+    return file ? Result<FileMapping*>(file) : Result<FileMapping*>(status.error());
+}
+
+// 1 to 63 printable bytes without '/' and blanks: a name is a word in queries and answers.
+static bool name_ok(const char* name) {
+    u32 length = 0;
+    for (; name[length] != '\0'; length++) {
+        if (length >= FileMapping::kNameBytes - 1 || name[length] <= ' ' || name[length] > '~' || name[length] == '/') {
+            return false;
+        }
+    }
+    return length != 0;
+}
+
+static bool same_name(const char* a, const char* b) {
+    while (*a != '\0' && *a == *b) {
+        a++;
+        b++;
+    }
+    return *a == *b;
+}
+
+Result<FileMapping*> FileMapping::of_name(World& world, const char* name, u64 size, u32 flags, const objr_owner& owner) {
+    constexpr u64 kMaxSize = 1ull << 47;
+    if (!name_ok(name) || (flags & ~(OBJR_OBJECT_CREATE | OBJR_OBJECT_EXCL)) != 0 || size > kMaxSize) {
+        return Errno{OBJR_EINVAL};
+    }
+    size = (size + kPageSize - 1) & kPageMask;
+    FileMapping* fresh = OBJR_TRY(create(world, Kind::object));
+    for (u32 i = 0; name[i] != '\0'; i++) {
+        fresh->name_[i] = name[i];
+    }
+    fresh->uid_ = owner.uid;
+    fresh->size_.store(size);
+    FileMapping* file;
+    Status status;
+    {
+        Guard guard(world.registry);
+        file = find_and_get(world, [&](FileMapping& f) { return f.kind_ == Kind::object && same_name(f.name_, name); });
+        if (!file) {
+            status = (flags & OBJR_OBJECT_CREATE) == 0 ? Status(Errno{OBJR_ENOENT})
+                     : size == 0                       ? Status(Errno{OBJR_EINVAL})
+                                                       : world.files.insert(fresh->id_, fresh);
+            if (status) {
+                file = fresh;
+                world.counters.add(Count::file_mappings);
+            }
+        }
+    }
+    if (file == fresh) {
+        return file;
+    }
+    fresh->destroy();
+    if (!file) {
+        return status.error();
+    }
+    if ((flags & OBJR_OBJECT_EXCL) != 0) {
+        status = Errno{OBJR_EEXIST};
+    } else if (file->uid_ != owner.uid && owner.is_root == 0) {
+        status = Errno{OBJR_EACCES};
+    } else if (size != 0 && size != file->size()) {
+        status = Errno{OBJR_EINVAL};
+    }
+    if (!status) {
+        file->put();
+        return status.error();
+    }
+    return file;
+}
+
+// The last reference writes back while the object can still be found, so that who opens the file meanwhile shares it rather than
+// reads what is not yet written; only when nothing has become dirty since does it go.
+void FileMapping::put() {
+    for (;;) {
+        u32 seen = refs_.load();
+        if (seen > 1) {
+            if (refs_.compare_exchange(seen, seen - 1)) {
+                return;
+            }
+            continue;
+        }
+        dirtied_.store(0);
+        if (Status status = sync(0, ~0ull, true); !status) {
+            objr_printk(OBJR_ERR, "file %s: write-back at last close failed (error %d): changes are lost\n", name_,
+                        status.as_int());
+            dirtied_.store(0);
+        }
+        Guard guard(world_.registry);
+        u32 one = 1;
+        if (dirtied_.load() == 0 && refs_.compare_exchange(one, 0)) {
+            world_.files.erase(id_);
+            break;
+        }
+    }
+    cut_cache(0);
+    world_.counters.sub(Count::file_mappings);
+    if (objr_backing* writer = this->writer(); writer && writer != reader_) {
+        objr_backing_put(writer);
+    }
+    if (reader_) {
+        objr_backing_put(reader_);
+    }
+    destroy();
+}
+
+void FileMapping::destroy() {
+    OBJR_WARN_ON(!i_mmap.empty());
+    pages_.destroy();
+    world_.file_cache.free(this);
+}
+
+u64 FileMapping::size() const { return reader_ ? objr_backing_size(reader_) : size_.load(); }
+
+// ---- the page cache
+
+// A descriptor of a page is never freed, so a stale pointer may be looked at; the reference makes what it says hold.
+Page* FileMapping::find_page(u64 pgoff) {
+    while (Page* page = pages_.find(pgoff)) {
+        if (world_.pool.try_get(*page)) {
+            if (page->mapping() == MappingWord::file(this) && page->index == pgoff) {
+                return page;
+            }
+            world_.pool.put(*page);
+        }
+    }
+    return nullptr;
+}
+
+Page* FileMapping::find_page_from(u64& pgoff, u64 last) {
+    for (; Page* page = pages_.find_from(pgoff, last); pgoff++) {
+        if (world_.pool.try_get(*page)) {
+            if (page->mapping() == MappingWord::file(this) && page->index == pgoff) {
+                return page;
+            }
+            world_.pool.put(*page);
+        }
+    }
+    return nullptr;
+}
+
+Result<Page*> FileMapping::get_locked_page(u64 pgoff) {
+    while (pgoff < size_in_pages()) {
+        if (Page* page = find_page(pgoff)) {
+            page->lock();
+            // Under its lock a page is not truncated; beyond a size that shrank while we waited it must not be used.
+            if (page->mapping() == MappingWord::file(this) && page->has(PageFlag::uptodate) && pgoff < size_in_pages()) {
+                return page;
+            }
+            page->unlock();
+            world_.pool.put(*page);
+            continue;
+        }
+        Page* page = OBJR_TRY(world_.pool.allocate());
+        OBJR_WARN_ON(!page->try_lock());
+        Status status = add_page_locked(*page, pgoff);
+        if (status) {
+            status = fill(*page, pgoff);
+            if (status && pgoff < size_in_pages()) {
+                page->set(PageFlag::uptodate);
+                return page;
+            }
+            drop_page_locked(*page);
+        }
+        page->unlock();
+        world_.pool.put(*page);
+        if (!status && status.error().value != OBJR_EBUSY) {
+            return status.error();
+        }
+    }
+    return Errno{OBJR_EIO};
+}
+
+Status FileMapping::add_page_locked(Page& page, u64 pgoff) {
+    page.index = pgoff;
+    page.set_mapping(MappingWord::file(this));
+    world_.pool.get(page); // the cache's
+    if (Status status = pages_.insert(pgoff, &page); !status) { // EBUSY: another fault was faster
+        page.set_mapping(MappingWord());
+        world_.pool.put(page);
+        return status;
+    }
+    cached_.fetch_add(1);
+    world_.counters.add(Count::file_pages);
+    return {};
+}
+
+// Pages of the pool are zero: an object's new page needs nothing.
+Status FileMapping::fill(Page& page, u64 pgoff) {
+    return reader_ ? Status::from_int(objr_backing_fill(reader_, pgoff, world_.pool.address(page))) : Status();
+}
+
+// Out of the cache; the page is locked, unmapped, and referenced by the caller.
+void FileMapping::drop_page_locked(Page& page) {
+    OBJR_WARN_ON(page.mapped());
+    pages_.erase(page.index);
+    page.set_mapping(MappingWord());
+    page.clear(PageFlag::dirty);
+    cached_.fetch_sub(1);
+    world_.counters.sub(Count::file_pages);
+    world_.pool.put(page);
+}
+
+} // namespace objr

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0
+// From the page cache to the file: write-back and truncation (Linux: mm/page-writeback.c:write_cache_pages, mm/truncate.c).
+//
+// Writing takes the inode lock, and a process in write(2) may hold that while it faults on pool memory. So a page is made
+// clean and copied under its lock, and written from the copy with no lock held but writeback_, which no fault takes.
+#include "objrmap/file_mapping.h"
+#include "objrmap/rmap.h"
+#include "objrmap/world.h"
+
+namespace objr {
+
+// ---- write-back
+
+Status FileMapping::sync(u64 first, u64 last, bool datasync) {
+    objr_backing* writer = this->writer();
+    if (!writer) {
+        return {}; // nothing can have become dirty
+    }
+    Guard guard(writeback_);
+    if (u64 size = this->size(); size < size_.exchange(size)) { // cut by somebody else
+        unmap_beyond(size_in_pages());
+        cut_cache(size);
+    }
+    void* copy = objr_kvzalloc(kPageSize);
+    if (!copy) {
+        return Errno{OBJR_ENOMEM};
+    }
+    Status result;
+    for (u64 pgoff = first; Page* page = find_page_from(pgoff, last); pgoff++) {
+        Status status = write_page(*page, pgoff, copy);
+        if (result) {
+            result = status;
+        }
+        world_.pool.put(*page);
+        if (pgoff == last) {
+            break;
+        }
+        objr_cond_resched();
+    }
+    objr_kvfree(copy);
+    Status status = Status::from_int(objr_backing_sync(writer, first << kPageShift, ~0ull >> 1, datasync ? 1 : 0));
+    return result ? status : result;
+}
+
+// page is referenced.
+Status FileMapping::write_page(Page& page, u64 pgoff, void* copy) {
+    {
+        SharedGuard quiesce(world_.quiesce);
+        PageLock lock(page);
+        if (page.mapping() != MappingWord::file(this)) {
+            return {};
+        }
+        page_mkclean(world_, page);
+        if (!page.clear(PageFlag::dirty)) {
+            return {};
+        }
+        objr_copy_page(copy, world_.pool.address(page));
+    }
+    u64 start = pgoff << kPageShift;
+    u64 end = min(size(), start + kPageSize);
+    if (start >= end) {
+        return {};
+    }
+    s32 error = objr_backing_write(writer(), start, copy, static_cast<u32>(end - start));
+    if (error != 0) {
+        page.set(PageFlag::dirty);
+        note_dirty();
+        return Status::from_int(error);
+    }
+    world_.counters.add(Count::writebacks);
+    return {};
+}
+
+// ---- truncation
+
+Status FileMapping::truncate(u64 size) {
+    constexpr u64 kMaxSize = 1ull << 47;
+    if (size > kMaxSize) {
+        return Errno{OBJR_EINVAL};
+    }
+    if (!writable()) {
+        return Errno{OBJR_EACCES};
+    }
+    Guard guard(writeback_);
+    // The size first: a fault that comes later sees it, one that came before is waited for below.
+    if (objr_backing* writer = this->writer()) {
+        OBJR_TRY_STATUS(Status::from_int(objr_backing_truncate(writer, size)));
+    }
+    size_.store(size);
+    unmap_beyond((size + kPageSize - 1) >> kPageShift);
+    cut_cache(size);
+    return {};
+}
+
+// Take every page from pgoff first on out of every Vma of this file, private copies included (spec U6). An Mm that forks
+// meanwhile is seen again, since its child can only have what it had: until a whole round finds nothing.
+void FileMapping::unmap_beyond(u64 first) {
+    u64 dropped;
+    do {
+        dropped = 0;
+        u32 done_id = 0;
+        while (Mm* mm = next_mapper(first, done_id)) {
+            done_id = mm->id();
+            dropped += zap_beyond(*mm, first);
+            mm->put();
+        }
+    } while (dropped != 0);
+}
+
+// The Mm with the least id above after that has a Vma over a page from first on; referenced.
+Mm* FileMapping::next_mapper(u64 first, u32 after) {
+    SharedGuard quiesce(world_.quiesce);
+    SharedGuard guard(i_mmap_lock);
+    Mm* found = nullptr;
+    i_mmap.visit(first, ~0ull, [&](PrioNode& node) {
+        Mm* mm = container_of<&Vma::i_mmap_node>(node).mm;
+        if (mm->id() > after && (!found || mm->id() < found->id())) {
+            found = mm;
+        }
+        return true;
+    });
+    if (found) {
+        found->get(); // alive: its Vma is linked
+    }
+    return found;
+}
+
+u64 FileMapping::zap_beyond(Mm& mm, u64 first) {
+    SharedGuard quiesce(world_.quiesce);
+    Guard guard(mm.lock());
+    u64 dropped = 0;
+    for (Vma* vma = mm.first_from(Vaddr(0)); vma; vma = mm.next(*vma)) {
+        if (vma->file == this && vma->last_pgoff() >= first) {
+            Vaddr start = vma->start + ((max(first, vma->pgoff) - vma->pgoff) << kPageShift);
+            dropped += mm.zap_range_locked(*vma, start, vma->end, Translations::present, OBJR_MMAP_LOCK_NOT_HELD);
+        }
+    }
+    return dropped;
+}
+
+// Drop the pages at and beyond size, and clear what is beyond it in the last page. None of them is mapped any more.
+void FileMapping::cut_cache(u64 size) {
+    for (u64 pgoff = size >> kPageShift; Page* page = find_page_from(pgoff); pgoff++) {
+        SharedGuard quiesce(world_.quiesce);
+        {
+            PageLock lock(*page);
+            u64 start = pgoff << kPageShift;
+            if (page->mapping() != MappingWord::file(this)) {
+                // it went by itself
+            } else if (start < size) {
+                u8* bytes = static_cast<u8*>(world_.pool.address(*page));
+                for (u64 i = size - start; i < kPageSize; i++) {
+                    bytes[i] = 0;
+                }
+            } else {
+                drop_page_locked(*page);
+            }
+        }
+        world_.pool.put(*page);
+        objr_cond_resched();
+    }
+}
+
+} // namespace objr
