@@ -44,6 +44,7 @@ private:
 template <class T>
 class Array {
 public:
+    // NOLINTNEXTLINE(bugprone-sizeof-expression): T may well be a pointer
     explicit Array(u32 count) : memory_(static_cast<T*>(objr_kvzalloc(u64{count} * sizeof(T)))) {
         for (u32 i = 0; memory_ && i < count; i++)
             new (&memory_[i]) T;
@@ -732,8 +733,8 @@ OBJR_TEST(spec_C16_stabbing_cost) {
                       average / 100, average % 100, cost.most);
         // 4 bits of offset in each window
         OBJR_EXPECT(cost.most <= 1 + 2 * (log2_up(n) + 4 + 1));
-        // Ten times the windows are log2(10) = 3.3 levels more, at most 4 as levels are whole bits, two nodes on each.
-        if (before) OBJR_EXPECT(average <= before + 2 * 400);
+        // Ten times the windows: 3.3 levels more, at most 4 as levels are whole bits; two nodes on each; in hundredths.
+        if (before) OBJR_EXPECT(average <= before + 800);
         before = average;
     }
 }
@@ -859,8 +860,8 @@ OBJR_TEST(tree_rbtree_check_finds_defects) {
     Regions tree;
     OBJR_ASSERT(regions.ok());
     for (u32 i = 0; i < 7; i++) {
-        regions[i].start = 10 * i;
-        regions[i].end = 10 * i + 5;
+        regions[i].start = u64{10} * i;
+        regions[i].end = u64{10} * i + 5;
         tree.insert(regions[i], starts_before);
     }
     OBJR_EXPECT(!tree.check(starts_before));
@@ -881,8 +882,8 @@ OBJR_TEST(spec_C16_check_finds_defects) {
     PrioNode sibling;
     OBJR_ASSERT(nodes.ok());
     for (u32 i = 0; i < 8; i++) {
-        nodes[i].first = 100 * i;
-        nodes[i].last = 100 * i + 99;
+        nodes[i].first = u64{100} * i;
+        nodes[i].last = u64{100} * i + 99;
         prio.insert(nodes[i]);
     }
     sibling.first = nodes[3].first;
