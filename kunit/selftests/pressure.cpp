@@ -1,1 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// A pool with nothing left: SIGBUS, never a hang, nothing lost of what is there, and the memory comes back.
+#include <memory>
+#include <thread>
+
 #include "harness.h"
+
+using namespace harness;
+using objr::kPage;
+
+// Writes the page's number into pages from `first` on until one is refused; returns that one's number.
+static size_t touch_until_refused(void* memory, size_t first, size_t pages) {
+    for (size_t page = first; page < pages; ++page) {
+        const int signal = signal_of([=] { *reinterpret_cast<volatile uint64_t*>(at(memory, page)) = page + 1; });
+        if (signal) {
+            CHECK_EQ(signal, SIGBUS);
+            return page;
+        }
+    }
+    return pages;
+}
+
+static void expect_numbers(void* memory, size_t first, size_t end) {
+    for (size_t page = first; page < end; ++page)
+        CHECK_EQ(*reinterpret_cast<volatile uint64_t*>(at(memory, page)), page + 1);
+}
+
+CASE_LIMIT(exhaustion_is_sigbus, 180) {
+    need_module();
+    const size_t pool = objr::stat("pool_pages");
+    const int fd = device();
+    const size_t pages = pool + 1000;
+    void* memory = map_pages(fd, pages);
+    const size_t got = touch_until_refused(memory, 0, pages);
+    CHECK(got <= pool);
+    CHECK(got >= pool * 9 / 10);
+    expect_numbers(memory, 0, got);
+    CHECK_EQ(read_signal(at(memory, got)), SIGBUS); // reading needs a page as well
+    // Giving some back makes room for as many.
+    CHECK_OK(munmap(memory, 100 * kPage));
+    const size_t more = touch_until_refused(memory, got, pages) - got;
+    CHECK(more >= 90);
+    expect_numbers(memory, 100, got + more);
+    // System calls that would need a page fail, and say so.
+    int ends[2];
+    CHECK_OK(pipe(ends));
+    CHECK_EQ(write(ends[1], "x", 1), 1);
+    CHECK_FAILS(read(ends[0], at(memory, pages - 1), 1), EFAULT);
+    // Others do not get any, and take no harm; debugfs goes on answering.
+    in_child([&] {
+        void* own = map_pages(fd, 4);
+        CHECK_EQ(write_signal(own), SIGBUS);
+    });
+    CHECK(objr::verify());
+    CHECK_OK(munmap(at(memory, 100), (pages - 100) * kPage));
+    memory = map_pages(fd, 10);
+    fill(memory, 1);
+}
+
+CASE_LIMIT(exhaustion_of_copy_on_write, 180) {
+    need_module();
+    const size_t pool = objr::stat("pool_pages");
+    const int fd = device();
+    const size_t pages = pool * 2 / 3;
+    void* memory = map_pages(fd, pages);
+    CHECK_EQ(touch_until_refused(memory, 0, pages), pages);
+    in_child([&] { // there is room for about half of the copies
+        size_t copied = 0;
+        int signal = 0;
+        for (; copied < pages && !signal; copied += !signal)
+            signal = signal_of([&] { *reinterpret_cast<volatile uint64_t*>(at(memory, copied)) = ~copied; });
+        CHECK_EQ(signal, SIGBUS);
+        CHECK(copied > pool / 4);
+        for (size_t page = 0; page < pages; ++page) {
+            const uint64_t value = *reinterpret_cast<volatile uint64_t*>(at(memory, page));
+            CHECK_EQ(value, page < copied ? ~page : page + 1);
+        }
+    });
+    expect_numbers(memory, 0, pages);
+    // Alone again, every page can be written.
+    CHECK(becomes([] { return objr::stat("mms") == 1; }));
+    for (size_t page = 0; page < pages; ++page)
+        CHECK_EQ(write_signal(at(memory, page)), 0);
+}
+
+CASE_LIMIT(exhaustion_by_many, 180) { // several processes fight for the last pages; then they are killed
+    need_module();
+    const size_t pool = objr::stat("pool_pages");
+    const int fd = device();
+    std::vector<std::unique_ptr<Actor>> greedy;
+    for (int i = 0; i < 6; ++i)
+        greedy.push_back(std::make_unique<Actor>([&](Actor& self) {
+            void* memory = map_pages(fd, pool);
+            const size_t got = touch_until_refused(memory, 0, pool);
+            self.pause(); // the pool is empty now
+            for (int round = 0; round < 5; ++round) {
+                const pid_t child = fork();
+                if (child == 0) {
+                    touch_until_refused(memory, 0, got);
+                    _exit(0);
+                }
+                if (child > 0)
+                    expect_exit(child);
+            }
+            expect_numbers(memory, 0, got);
+            self.pause();
+        }));
+    for (auto& actor : greedy)
+        actor->await();
+    CHECK(objr::stat("free_pages") < pool / 10);
+    for (auto& actor : greedy)
+        actor->go();
+    for (auto& actor : greedy)
+        actor->await();
+    CHECK(objr::verify());
+    for (auto& actor : greedy)
+        actor->kill();
+    CHECK(becomes([&] { return objr::stat("free_pages") == pool; }));
+}
+
+CASE_LIMIT(exhaustion_of_shared_objects_and_threads, 180) {
+    need_module();
+    const size_t pool = objr::stat("pool_pages");
+    const int fd = device();
+    CHECK_OK(objr::bind_object(fd, "all-of-it", (pool + 64) * kPage, OBJRMAP_CREATE));
+    void* memory = map_pages(fd, pool + 64);
+    std::vector<std::thread> crew;
+    std::vector<size_t> got(4);
+    for (size_t thread = 0; thread < 4; ++thread)
+        crew.emplace_back([&, thread] { got[thread] = touch_until_refused(memory, 0, pool + 64); });
+    for (std::thread& thread : crew)
+        thread.join();
+    for (const size_t each : got)
+        CHECK(each <= pool && each >= pool * 9 / 10);
+    expect_numbers(memory, 0, got[0]);
+    CHECK_OK(objr::truncate_object(fd, 4 * kPage));
+    CHECK_EQ(objr::stat("file_pages"), 4u);
+    CHECK_EQ(read_signal(at(memory, 5)), SIGBUS);
+}
