@@ -40,6 +40,7 @@ struct objr_region {
 	struct inode *inode; /* immutable: pseudo inode of the open file, its i_mmap has the VMAs */
 	unsigned long bias; /* immutable: page number of an address - its pgoff, modulo 2^64 */
 	unsigned long moved_from; /* bias of the old place while mremap moves it here; under mmap_lock */
+	u64 origin; /* immutable: one number for all places that one mmap or fork was moved to */
 };
 
 /* An open file of /dev/objrmap. */
@@ -83,9 +84,12 @@ void objr_process_mm_unuse(struct objr_process_mm *pmm);
 /* The current task faults in it. */
 void objr_process_mm_seen(struct objr_process_mm *pmm);
 
-/* A region of its own reference. The caller is a user of pmm. NULL: no memory. */
+/*
+ * A region with one reference. The caller is a user of pmm. source: where mremap moves it from, NULL for memory that is
+ * new in this address space. NULL: no memory.
+ */
 struct objr_region *objr_region_create(struct objr_process_mm *pmm, struct inode *inode,
-				       unsigned long bias);
+				       unsigned long bias, const struct objr_region *source);
 
 /* backing.c */
 

@@ -19,6 +19,7 @@
 
 static DEFINE_HASHTABLE(objr_process_mms, 8);
 static DEFINE_MUTEX(objr_process_mms_lock);
+static atomic64_t objr_region_origins = ATOMIC64_INIT(0);
 
 /* ---- address spaces ---------------------------------------------------------------------------------------- */
 
@@ -96,7 +97,7 @@ void objr_process_mm_unuse(struct objr_process_mm *pmm)
 /* ---- regions ------------------------------------------------------------------------------------------------ */
 
 struct objr_region *objr_region_create(struct objr_process_mm *pmm, struct inode *inode,
-				       unsigned long bias)
+				       unsigned long bias, const struct objr_region *source)
 {
 	struct objr_region *region = kzalloc(sizeof(*region), GFP_KERNEL_ACCOUNT);
 
@@ -108,7 +109,8 @@ struct objr_region *objr_region_create(struct objr_process_mm *pmm, struct inode
 	ihold(inode);
 	region->inode = inode;
 	region->bias = bias;
-	region->moved_from = bias;
+	region->moved_from = source ? source->bias : bias;
+	region->origin = source ? source->origin : atomic64_inc_return(&objr_region_origins);
 	return region;
 }
 

@@ -5,9 +5,10 @@
  *
  * VMAs and page tables of a process stay in place under its mmap_lock, or under the i_mmap_rwsem of the pseudo inode
  * that its VMAs are linked to. The first is only ever tried here: the caller may hold module locks, and may hold
- * mmap_lock itself. When it cannot be had, or when a part of the range has no VMA (munmap works on with detached VMAs
- * and mmap_lock held for read), the second is taken, and every VMA of the address space that has the wanted pgoff is
- * treated, in the order of the tree: mremap and fork rely on that order while PTEs are on their way.
+ * mmap_lock itself. When it cannot be had, or when a part of the range is not the region's any more (munmap works on with
+ * detached VMAs and mmap_lock held for read; mremap may have taken the PTEs elsewhere), the second is taken, and every
+ * VMA of the address space that has the wanted pgoff and the same origin is treated, in the order of the tree: mremap
+ * and fork rely on that order while PTEs are on their way.
  *
  * A dropped translation has left all TLBs when objr_region_zap returns, also if the kernel itself was about to drop it:
  * two gathers on one mm at a time make the second flush everything, and VM_PFNMAP ranges are flushed before their VMA
@@ -45,23 +46,23 @@ typedef int (*objr_vma_visit)(struct vm_area_struct *vma, unsigned long start, u
 /* ---- finding the VMAs ---------------------------------------------------------------------------------------- */
 
 /*
- * Visit our VMAs in [start, end) of mm, whose mmap_lock is held. 1: something else than a VMA was met in the range,
- * what was unmapped there may still be on its way out.
+ * Visit the region's VMAs in [start, end) of its address space, whose mmap_lock is held. 1: other things were met in the
+ * range, or nothing; what was the region's there may still be on its way out, or be at another place.
  */
-static int objr_walk_mm(struct mm_struct *mm, unsigned long start, unsigned long end,
+static int objr_walk_mm(struct objr_region *region, unsigned long start, unsigned long end,
 			objr_vma_visit visit, void *context)
 {
-	VMA_ITERATOR(vmi, mm, start);
+	VMA_ITERATOR(vmi, region->pmm->mm, start);
 	struct vm_area_struct *vma;
 	unsigned long covered = start;
 	int result, holes = 0;
 
 	for_each_vma_range(vmi, vma, end) {
+		if (vma->vm_ops != &objr_vm_ops || vma->vm_private_data != region)
+			continue;
 		if (vma->vm_start > covered)
 			holes = 1;
 		covered = vma->vm_end;
-		if (vma->vm_ops != &objr_vm_ops)
-			continue;
 		result = visit(vma, max(start, vma->vm_start), min(end, vma->vm_end), context);
 		if (result)
 			return result;
@@ -69,7 +70,18 @@ static int objr_walk_mm(struct mm_struct *mm, unsigned long start, unsigned long
 	return holes || covered < end;
 }
 
-/* Visit the VMAs of the region's address space that are linked to its file and cover the pgoffs of [start, end). */
+/*
+ * May PTEs of region be in vma? vm_private_data stays as it is while a VMA is linked to its file. A place that mremap
+ * could not get memory for has no region, but may hold the PTEs until they move back.
+ */
+static bool objr_may_hold(const struct vm_area_struct *vma, const struct objr_region *region)
+{
+	const struct objr_region *other = vma->vm_private_data;
+
+	return vma->vm_mm == region->pmm->mm && (!other || other->origin == region->origin);
+}
+
+/* Visit the VMAs that are linked to the region's file, may hold its PTEs and cover the pgoffs of [start, end). */
 static void objr_walk_i_mmap(struct objr_region *region, unsigned long start, unsigned long end,
 			     objr_vma_visit visit, void *context)
 {
@@ -84,7 +96,7 @@ static void objr_walk_i_mmap(struct objr_region *region, unsigned long start, un
 		unsigned long from = max(first, objr_vma_first_pgoff(vma)) - vma->vm_pgoff;
 		unsigned long to = min(last, objr_vma_last_pgoff(vma)) - vma->vm_pgoff + 1;
 
-		if (vma->vm_mm != region->pmm->mm)
+		if (!objr_may_hold(vma, region))
 			continue;
 		visit(vma, vma->vm_start + (from << PAGE_SHIFT), vma->vm_start + (to << PAGE_SHIFT),
 		      context);
@@ -101,12 +113,12 @@ static void objr_walk(struct objr_region *region, unsigned long start, unsigned 
 	int missed = 1;
 
 	if (held == OBJR_MMAP_LOCK_HELD && READ_ONCE(region->pmm->writer) == current) {
-		missed = objr_walk_mm(mm, start, end, visit, context);
+		missed = objr_walk_mm(region, start, end, visit, context);
 	} else {
 		if (held == OBJR_MMAP_LOCK_NOT_HELD)
 			got = mmget_not_zero(mm);
 		if ((got || held == OBJR_MMAP_LOCK_HELD) && mmap_read_trylock(mm)) {
-			missed = objr_walk_mm(mm, start, end, visit, context);
+			missed = objr_walk_mm(region, start, end, visit, context);
 			mmap_read_unlock(mm);
 		}
 	}
@@ -245,7 +257,7 @@ int objr_region_scan(struct objr_region *region, u64 start, u64 end,
 	if (!mmget_not_zero(mm))
 		return -EBUSY;
 	if (mmap_read_trylock(mm)) {
-		objr_walk_mm(mm, start, end, objr_scan_vma, &scan);
+		objr_walk_mm(region, start, end, objr_scan_vma, &scan);
 		mmap_read_unlock(mm);
 		result = scan.result;
 	}

@@ -56,7 +56,7 @@ static struct objr_region *objr_vma_fork(struct vm_area_struct *vma, struct objr
 	WRITE_ONCE(parent->pmm->writer, current);
 	child = objr_process_mm_get(file->world, vma->vm_mm);
 	if (child)
-		region = objr_region_create(child, parent->inode, parent->bias);
+		region = objr_region_create(child, parent->inode, parent->bias, NULL);
 	if (region)
 		error = objr_mm_fork(parent->pmm->core, child->core, vma->vm_start, vma->vm_end,
 				     region);
@@ -91,11 +91,9 @@ static void objr_vma_open(struct vm_area_struct *vma)
 		return;
 	}
 	/* mremap: only the new place so far, objr_vma_mremap does the move. */
-	vma->vm_private_data = objr_region_create(region->pmm, region->inode, bias);
-	if (!vma->vm_private_data)
-		return;
-	((struct objr_region *)vma->vm_private_data)->moved_from = region->bias;
-	objr_process_mm_use(region->pmm);
+	vma->vm_private_data = objr_region_create(region->pmm, region->inode, bias, region);
+	if (vma->vm_private_data)
+		objr_process_mm_use(region->pmm);
 }
 
 static int objr_vma_may_split(struct vm_area_struct *vma, unsigned long address)
@@ -244,7 +242,7 @@ static int objr_vma_map(struct objr_file *file, struct vm_area_struct *vma)
 	if (!pmm)
 		return -ENOMEM;
 	error = -ENOMEM;
-	region = objr_region_create(pmm, file->inode, objr_vma_bias(vma));
+	region = objr_region_create(pmm, file->inode, objr_vma_bias(vma), NULL);
 	if (!region)
 		goto undo;
 	error = objr_mm_map(pmm->core, vma->vm_start, vma->vm_end, vma->vm_pgoff,
