@@ -22,7 +22,7 @@
 //   T6 no `first` needs more than index_bits bits.
 //
 // Cost: a query looks at no more than 1 + 2 * (index_bits + pairs found) tree nodes (those that are entered though they do
-// not overlap lie on one path, the radix path of b), about 2 log2(n) + 2 * pairs for starts that are spread evenly.
+// not overlap lie on one path, the radix path of b), about 1.5 log2(n) + 2 * pairs for starts that are spread evenly.
 // Insert and erase follow one path, no longer than index_bits + 64; joining and leaving a vm_set, and handing its place in the
 // tree to a member, take constant time. index_bits grows with the greatest `first` (each bit takes one node out and
 // puts it back at the top), and falls to 0 when the tree becomes empty. Linux grows it with the greatest `last`, which
@@ -82,6 +82,7 @@ public:
         [[nodiscard]] u64 visited() const { return visited_; }
 
     private:
+        PrioNode* candidate(const PrioNode& node, int side, int level) const;
         bool enter(PrioNode* node, int level);
         bool advance();
 
@@ -91,6 +92,7 @@ public:
         PrioNode* at_ = nullptr; // tree node; NULL: before the start or behind the end
         PrioNode* given_ = nullptr; // node of the vm_set of at_ that was given out last
         int level_ = 0; // of at_
+        u32 left_behind_ = 0; // ancestors of at_ whose right child is still to be looked at
         bool started_ = false;
         u64 visited_ = 0;
     };

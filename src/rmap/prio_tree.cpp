@@ -8,12 +8,6 @@ namespace {
 
 int bits_of(u64 value) { return value ? 64 - __builtin_clzll(value) : 0; }
 
-// The least `first` that the subtree of a node at this level may hold.
-u64 least_first(const PrioNode& node, int level) {
-    // Only the root can be at level 64, and nobody needs to ask for it.
-    return level > 0 ? node.first >> level << level : node.first;
-}
-
 } // namespace
 
 // ---- the rules of the tree ------------------------------------------------------------------------------------
@@ -162,31 +156,48 @@ void PrioTree::erase(PrioNode& node) {
 
 // ---- query ----------------------------------------------------------------------------------------------------
 
-// Stand on a child (or the root) at this level, if something that overlaps [a, b] may be there or below.
+// The child on this side of a node at this level, if T3 leaves it a `first` at or before b. Looks at the node only: the
+// child's memory is not touched.
+PrioNode* PrioTree::Cursor::candidate(const PrioNode& node, int side, int level) const {
+    PrioNode* child = node.child_[side];
+    if (level <= 0) return node.first <= b_ ? child : nullptr;
+    if (side == 0) return child; // begins where node does, and node was entered
+    const int bit = (level - 1) & 63;
+    return (node.first >> bit | 1) << bit <= b_ ? child : nullptr;
+}
+
+// Stand on a candidate (or the root), if it reaches a. If not, by T2 nothing below it does.
 bool PrioTree::Cursor::enter(PrioNode* node, int level) {
     if (!node) return false;
     visited_++;
-    if (node->last < a_) return false; // T2: nor does anything below reach a
-    if (level < tree_.index_bits_ && least_first(*node, level) > b_) return false; // T3: all begin behind b
+    if (node->last < a_) return false;
     at_ = node;
     level_ = level;
     return true;
 }
 
-// To the next tree node of the walk: down to the left, down to the right, or up and over to the right.
+// To the next tree node of the walk: down to the left, down to the right, or up and over to a right child left behind.
 bool PrioTree::Cursor::advance() {
     if (!started_) {
         started_ = true;
         return enter(tree_.root_, tree_.index_bits_);
     }
     if (!at_) return false;
-    if (enter(at_->child_[0], level_ - 1) || enter(at_->child_[1], level_ - 1)) return true;
-    PrioNode* from = at_;
+    PrioNode* right = candidate(*at_, 1, level_);
+    if (enter(candidate(*at_, 0, level_), level_ - 1)) {
+        left_behind_ += right != nullptr;
+        return true;
+    }
+    if (enter(right, level_ - 1)) return true;
+    const PrioNode* from = at_;
     int level = level_;
-    while (PrioNode* parent = from->parent_) {
+    while (left_behind_) {
+        const PrioNode& parent = *from->parent_;
         level++;
-        if (from == parent->child_[0] && enter(parent->child_[1], level - 1)) return true;
-        from = parent;
+        right = from == parent.child_[0] ? candidate(parent, 1, level) : nullptr;
+        left_behind_ -= right != nullptr;
+        if (enter(right, level - 1)) return true;
+        from = &parent;
     }
     at_ = nullptr;
     return false;
