@@ -9,6 +9,8 @@
  * Context: everything sleeps but key, size and writable. objr_backing_write, _sync and _truncate take locks of the
  * filesystem: never from a fault, nor under mmap_lock.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/cred.h>
 #include <linux/dcache.h>
 #include <linux/fcntl.h>
@@ -17,6 +19,8 @@
 #include <linux/highmem.h>
 #include <linux/magic.h>
 #include <linux/pagemap.h>
+#include <linux/printk.h>
+#include <linux/ratelimit.h>
 #include <linux/shmem_fs.h>
 #include <linux/slab.h>
 #include <uapi/linux/fcntl.h>
@@ -55,7 +59,11 @@ static int objr_backing_check(const struct file *file)
 
 		if (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW))
 			return -EPERM;
-	} else if (!mapping->a_ops || !mapping->a_ops->read_folio) {
+	} else if (!mapping->a_ops || !mapping->a_ops->read_folio ||
+		   inode->i_sb->s_iflags & SB_I_NOEXEC) {
+		/* The files of /proc, /sys and the like are made as they are read: no cache, or one of zeros. */
+		pr_notice_ratelimited("a file on %s cannot lie behind pool memory: use one on a disk filesystem or tmpfs\n",
+				      inode->i_sb->s_type->name);
 		return -EOPNOTSUPP;
 	}
 	return 0;
