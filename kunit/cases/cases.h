@@ -11,6 +11,8 @@
 #ifndef OBJRMAP_KUNIT_CASES_H
 #define OBJRMAP_KUNIT_CASES_H
 
+/* clang-format off */
+
 /* shim_cases.cpp: the kernel side keeps the promises of shim/kernel.h. */
 #define OBJR_CASES_SHIM(CASE)		\
 	CASE(shim_cache_zeroes)		\

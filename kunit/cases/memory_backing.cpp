@@ -10,11 +10,11 @@
 
 struct objr_memory_file {
     alignas(OBJR_ALIGNOF_SPINLOCK) objr_u8 lock[OBJR_SIZEOF_SPINLOCK];
-    char name[64];     // immutable
-    objr_u8* data;     // guarded by lock; zero behind size
-    objr_u64 most;     // immutable
-    objr_u64 size;     // guarded by lock
-    objr_u32 users;    // guarded by lock
+    char name[64]; // immutable
+    objr_u8* data; // guarded by lock; zero behind size
+    objr_u64 most; // immutable
+    objr_u64 size; // guarded by lock
+    objr_u32 users; // guarded by lock
     struct {
         objr_u32 calls;
         objr_u32 after;
@@ -158,17 +158,11 @@ void objr_memory_file_fail(objr_memory_file* file, objr_memory_file_op op, int e
 
 // ---- shim/kernel.h ----------------------------------------------------------------------------------------------------
 
-objr_u64 objr_backing_key(const objr_backing* backing) {
-    return reinterpret_cast<objr_u64>(backing->file);
-}
+objr_u64 objr_backing_key(const objr_backing* backing) { return reinterpret_cast<objr_u64>(backing->file); }
 
-objr_u64 objr_backing_size(const objr_backing* backing) {
-    return objr_memory_file_size(backing->file);
-}
+objr_u64 objr_backing_size(const objr_backing* backing) { return objr_memory_file_size(backing->file); }
 
-int objr_backing_writable(const objr_backing* backing) {
-    return backing->writable;
-}
+int objr_backing_writable(const objr_backing* backing) { return backing->writable; }
 
 void objr_backing_name(const objr_backing* backing, char* buffer, objr_u32 bytes) {
     if (bytes == 0) {

@@ -21,38 +21,37 @@ extern "C" {
 struct objr_memory_file;
 
 /* size bytes now, never more than most; most is fixed, in bytes. NULL: no memory. */
-struct objr_memory_file *objr_memory_file_create(const char *name, objr_u64 size, objr_u64 most, objr_u32 seed);
+struct objr_memory_file* objr_memory_file_create(const char* name, objr_u64 size, objr_u64 most, objr_u32 seed);
 /* A WARN if a backing is left; then the memory is leaked. */
-void objr_memory_file_destroy(struct objr_memory_file *file);
+void objr_memory_file_destroy(struct objr_memory_file* file);
 
 /* writable: opened for writing and shared. NULL: no memory. Ended by objr_backing_put. */
-struct objr_backing *objr_memory_file_open(struct objr_memory_file *file, int writable);
+struct objr_backing* objr_memory_file_open(struct objr_memory_file* file, int writable);
 /* Backings that have not been put. */
-objr_u32 objr_memory_file_users(struct objr_memory_file *file);
+objr_u32 objr_memory_file_users(struct objr_memory_file* file);
 
-objr_u64 objr_memory_file_size(struct objr_memory_file *file);
+objr_u64 objr_memory_file_size(struct objr_memory_file* file);
 /* As write(2) and read(2) by somebody else: between byte position and the end of the file; returns the bytes done. */
-objr_u64 objr_memory_file_read(struct objr_memory_file *file, objr_u64 position, void *data, objr_u64 bytes);
-objr_u64 objr_memory_file_write(struct objr_memory_file *file, objr_u64 position, const void *data, objr_u64 bytes);
+objr_u64 objr_memory_file_read(struct objr_memory_file* file, objr_u64 position, void* data, objr_u64 bytes);
+objr_u64 objr_memory_file_write(struct objr_memory_file* file, objr_u64 position, const void* data, objr_u64 bytes);
 
 enum objr_memory_file_op {
-	OBJR_MEMORY_FILL,
-	OBJR_MEMORY_WRITE,
-	OBJR_MEMORY_SYNC,
-	OBJR_MEMORY_TRUNCATE,
-	OBJR_MEMORY_OPS
+    OBJR_MEMORY_FILL,
+    OBJR_MEMORY_WRITE,
+    OBJR_MEMORY_SYNC,
+    OBJR_MEMORY_TRUNCATE,
+    OBJR_MEMORY_OPS
 };
 /* How often op was asked for, failed ones included. */
-objr_u32 objr_memory_file_calls(struct objr_memory_file *file, enum objr_memory_file_op op);
+objr_u32 objr_memory_file_calls(struct objr_memory_file* file, enum objr_memory_file_op op);
 /* op goes well `after` more times and then fails with -error until told otherwise; error 0: never. */
-void objr_memory_file_fail(struct objr_memory_file *file, enum objr_memory_file_op op, int error, objr_u32 after);
+void objr_memory_file_fail(struct objr_memory_file* file, enum objr_memory_file_op op, int error, objr_u32 after);
 
 /* Never 0, so that a byte of the file is not taken for one behind its end. */
-static inline objr_u8 objr_memory_file_byte(objr_u32 seed, objr_u64 position)
-{
-	objr_u64 mixed = (position + seed + 1) * 0x9e3779b97f4a7c15ULL;
+static inline objr_u8 objr_memory_file_byte(objr_u32 seed, objr_u64 position) {
+    objr_u64 mixed = (position + seed + 1) * 0x9e3779b97f4a7c15ULL;
 
-	return (objr_u8)(mixed >> 56) | 1;
+    return (objr_u8)(mixed >> 56) | 1;
 }
 
 #ifdef __cplusplus

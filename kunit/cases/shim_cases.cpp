@@ -20,9 +20,7 @@ bool all_bytes(const void* memory, objr_u64 bytes, objr_u8 value) {
     return true;
 }
 
-bool aligned(const void* memory, objr_u64 to) {
-    return reinterpret_cast<objr_u64>(memory) % to == 0;
-}
+bool aligned(const void* memory, objr_u64 to) { return reinterpret_cast<objr_u64>(memory) % to == 0; }
 
 struct Counter {
     objr_u64 constructed;
@@ -39,8 +37,7 @@ void construct_counter(void* memory) {
 
 // ---- memory -----------------------------------------------------------------------------------------------------------
 
-OBJR_TEST(shim_cache_zeroes)
-{
+OBJR_TEST(shim_cache_zeroes) {
     objr_kmem_cache* cache = objr_kmem_cache_create("test_zeroes", 200, 64, 0, nullptr);
     OBJR_ASSERT(cache != nullptr);
     for (const objr_gfp gfp : {OBJR_GFP_KERNEL, OBJR_GFP_ATOMIC, OBJR_GFP_KERNEL}) {
@@ -56,8 +53,7 @@ OBJR_TEST(shim_cache_zeroes)
     objr_kmem_cache_destroy(cache);
 }
 
-OBJR_TEST(shim_cache_constructs)
-{
+OBJR_TEST(shim_cache_constructs) {
     objr_kmem_cache* cache =
         objr_kmem_cache_create("test_constructs", sizeof(Counter), alignof(Counter), 1, construct_counter);
     OBJR_ASSERT(cache != nullptr);
@@ -76,8 +72,7 @@ OBJR_TEST(shim_cache_constructs)
 }
 
 // Two worlds have caches of one name; a world that comes after another too.
-OBJR_TEST(shim_cache_twice)
-{
+OBJR_TEST(shim_cache_twice) {
     for (const int typesafe : {0, 1, 1}) {
         objr_kmem_cache* one = objr_kmem_cache_create("test_twice", 64, 8, typesafe, nullptr);
         objr_kmem_cache* two = objr_kmem_cache_create("test_twice", 64, 8, typesafe, nullptr);
@@ -88,8 +83,7 @@ OBJR_TEST(shim_cache_twice)
     }
 }
 
-OBJR_TEST(shim_kvzalloc)
-{
+OBJR_TEST(shim_kvzalloc) {
     for (const objr_u64 bytes : {1ULL, 4096ULL, 3ULL << 20}) {
         void* memory = objr_kvzalloc(bytes);
         OBJR_ASSERT(memory != nullptr);
@@ -100,8 +94,7 @@ OBJR_TEST(shim_kvzalloc)
     objr_kvfree(nullptr);
 }
 
-OBJR_TEST(shim_pages)
-{
+OBJR_TEST(shim_pages) {
     for (const objr_u32 order : {0U, 3U, 6U}) {
         const objr_u64 bytes = OBJR_PAGE_SIZE << order;
         void* memory = objr_alloc_pages(order);
@@ -116,8 +109,7 @@ OBJR_TEST(shim_pages)
     OBJR_EXPECT(objr_alloc_pages(40) == nullptr);
 }
 
-OBJR_TEST(shim_table_pages)
-{
+OBJR_TEST(shim_table_pages) {
     int descriptors[2];
     for (const int root : {0, 1}) {
         void* table = objr_table_alloc(root, &descriptors[root]);
@@ -131,8 +123,7 @@ OBJR_TEST(shim_table_pages)
     }
 }
 
-OBJR_TEST(shim_page_contents)
-{
+OBJR_TEST(shim_page_contents) {
     void* from = objr_alloc_pages(0);
     void* to = objr_alloc_pages(0);
     OBJR_EXPECT(from != nullptr && to != nullptr);
@@ -167,7 +158,6 @@ void use_locks(objr_test* test, Locks& locks) {
     objr_percpu_down_write(locks.percpu);
     objr_percpu_up_write(locks.percpu);
     objr_percpu_down_read(locks.percpu);
-    objr_mutex_lock(locks.mutex);
 
     objr_down_read(locks.sem[0]);
     OBJR_EXPECT_EQ(objr_down_write_trylock(locks.sem[0]), 0);
@@ -175,6 +165,7 @@ void use_locks(objr_test* test, Locks& locks) {
     objr_down_write(locks.sem[0]);
     OBJR_EXPECT_EQ(objr_down_read_trylock(locks.sem[0]), 0);
     objr_down_write_nested(locks.sem[1]);
+    objr_mutex_lock(locks.mutex);
 
     objr_spin_lock(locks.spin[0]);
     OBJR_EXPECT_EQ(objr_spin_trylock(locks.spin[0]), 0);
@@ -184,20 +175,19 @@ void use_locks(objr_test* test, Locks& locks) {
     objr_spin_unlock(locks.spin[1]);
     objr_spin_unlock(locks.spin[0]);
 
+    objr_mutex_unlock(locks.mutex);
     objr_up_write(locks.sem[1]);
     OBJR_EXPECT_EQ(objr_down_read_trylock(locks.sem[1]), 1);
     objr_up_read(locks.sem[1]);
     OBJR_EXPECT_EQ(objr_down_write_trylock(locks.sem[1]), 1);
     objr_up_write(locks.sem[1]);
     objr_up_write(locks.sem[0]);
-    objr_mutex_unlock(locks.mutex);
     objr_percpu_up_read(locks.percpu);
 }
 
 } // namespace
 
-OBJR_TEST(shim_locks)
-{
+OBJR_TEST(shim_locks) {
     auto* locks = static_cast<Locks*>(objr_kvzalloc(sizeof(Locks)));
     OBJR_ASSERT(locks != nullptr);
     const int error = objr_percpu_init_rwsem(locks->percpu, OBJR_LOCK_QUIESCE);
@@ -214,8 +204,7 @@ OBJR_TEST(shim_locks)
     objr_kvfree(locks);
 }
 
-OBJR_TEST(shim_page_lock)
-{
+OBJR_TEST(shim_page_lock) {
     constexpr int kBit = 3;
     unsigned long word = 1UL << 1;
 
@@ -271,8 +260,7 @@ void use_xarray(objr_test* test, void* xa) {
 
 } // namespace
 
-OBJR_TEST(shim_xarray)
-{
+OBJR_TEST(shim_xarray) {
     struct Holder {
         alignas(OBJR_ALIGNOF_XARRAY) objr_u8 xa[OBJR_SIZEOF_XARRAY];
     };
@@ -286,8 +274,7 @@ OBJR_TEST(shim_xarray)
 
 // ---- time and text ----------------------------------------------------------------------------------------------------
 
-OBJR_TEST(shim_clock)
-{
+OBJR_TEST(shim_clock) {
     const objr_u64 before = objr_ktime_get_ns();
     objr_might_sleep();
     objr_cond_resched();
@@ -295,8 +282,7 @@ OBJR_TEST(shim_clock)
     OBJR_EXPECT(objr_cpu() < 8192);
 }
 
-OBJR_TEST(shim_text)
-{
+OBJR_TEST(shim_text) {
     objr_out* out = objr_test_out_create(64);
     OBJR_ASSERT(out != nullptr);
     OBJR_EXPECT_EQ(objr_test_out_text(out)[0], '\0');
@@ -311,8 +297,7 @@ OBJR_TEST(shim_text)
     objr_test_out_destroy(out);
 }
 
-OBJR_TEST(shim_failing_allocations)
-{
+OBJR_TEST(shim_failing_allocations) {
     if (!objr_test_can_fail_allocations()) {
         OBJR_TEST_SKIP("allocations cannot be made to fail here");
     }
@@ -396,8 +381,7 @@ void use_failing_file(objr_test* test, objr_memory_file* file, objr_backing* bac
 
 } // namespace
 
-OBJR_TEST(shim_memory_file)
-{
+OBJR_TEST(shim_memory_file) {
     void* page = objr_alloc_pages(0);
     OBJR_ASSERT(page != nullptr);
     objr_memory_file* file = objr_memory_file_create("a-long-name", kFileSize, 1 << 20, kSeed);
@@ -421,8 +405,7 @@ OBJR_TEST(shim_memory_file)
     objr_free_pages(page, 0);
 }
 
-OBJR_TEST(shim_memory_file_errors)
-{
+OBJR_TEST(shim_memory_file_errors) {
     void* page = objr_alloc_pages(0);
     OBJR_ASSERT(page != nullptr);
     objr_memory_file* file = objr_memory_file_create("errors", kFileSize, kFileSize, kSeed);

@@ -27,25 +27,25 @@ extern "C" {
 struct objr_test;
 
 /* The test has failed at file:line. From any thread, any context; message is copied. */
-void objr_test_fail(struct objr_test *test, const char *file, int line, const char *message);
+void objr_test_fail(struct objr_test* test, const char* file, int line, const char* message);
 
 /* 1: it has failed already. */
-int objr_test_failed(const struct objr_test *test);
+int objr_test_failed(const struct objr_test* test);
 
 /* Cannot run here; the body returns after it. reason: a string literal. */
-void objr_test_skip(struct objr_test *test, const char *reason);
+void objr_test_skip(struct objr_test* test, const char* reason);
 
 /* A line for the reader of the report. */
-__attribute__((format(printf, 2, 3))) void objr_test_log(struct objr_test *test, const char *format, ...);
+__attribute__((format(printf, 2, 3))) void objr_test_log(struct objr_test* test, const char* format, ...);
 
 /*
  * Text output into memory: what the core prints between create or clear and text. bytes is the most it keeps, the
  * terminator included; what comes after is lost. Sleeps; create answers NULL when there is no memory.
  */
-struct objr_out *objr_test_out_create(objr_u32 bytes);
-const char *objr_test_out_text(struct objr_out *out);
-void objr_test_out_clear(struct objr_out *out);
-void objr_test_out_destroy(struct objr_out *out);
+struct objr_out* objr_test_out_create(objr_u32 bytes);
+const char* objr_test_out_text(struct objr_out* out);
+void objr_test_out_clear(struct objr_out* out);
+void objr_test_out_destroy(struct objr_out* out);
 
 #ifdef __cplusplus
 }
@@ -171,10 +171,8 @@ inline bool expect_text(objr_test* test, const char* file, int line, const char*
     extern "C" void objr_case_##name(objr_test* test);                                                                 \
     void objr_case_##name([[maybe_unused]] objr_test* test)
 
-#define OBJR_CHECK_(condition, text)                                                                                   \
-    ((condition) ? true : (objr_test_fail(test, __FILE__, __LINE__, text), false))
-#define OBJR_CHECK_EQ_(left, right)                                                                                    \
-    objr_test_detail::expect_eq(test, __FILE__, __LINE__, #left, #right, left, right)
+#define OBJR_CHECK_(condition, text) ((condition) ? true : (objr_test_fail(test, __FILE__, __LINE__, text), false))
+#define OBJR_CHECK_EQ_(left, right) objr_test_detail::expect_eq(test, __FILE__, __LINE__, #left, #right, left, right)
 
 #define OBJR_EXPECT(condition) static_cast<void>(OBJR_CHECK_(condition, "not true: " #condition))
 #define OBJR_ASSERT(condition)                                                                                         \

@@ -15,4 +15,7 @@ struct objr_test {
 	const char *skip; /* why the case cannot run here, or NULL */
 };
 
+/* The body of a case, defined with OBJR_TEST. */
+#define OBJR_DECLARE_CASE(name) void objr_case_##name(struct objr_test *test);
+
 #endif

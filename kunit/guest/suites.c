@@ -11,7 +11,7 @@
 #include "../../src/shim/memory.h"
 #include "sink.h"
 
-/* What every case owes at its end is checked by the case itself (its fixture); here only the injection is taken back. */
+/* What a case owes at its end is checked by its own fixture; here only the injection is taken back. */
 static void objr_run_case(struct kunit *kunit, void (*body)(struct objr_test *test))
 {
 	struct objr_test test = { .kunit = kunit, .failures = ATOMIC_INIT(0) };
@@ -32,7 +32,7 @@ static int objr_suite_init(struct kunit_suite *suite)
 }
 
 #define OBJR_RUN(name)							\
-void objr_case_##name(struct objr_test *test);				\
+OBJR_DECLARE_CASE(name)							\
 static void objr_run_##name(struct kunit *kunit)			\
 {									\
 	objr_run_case(kunit, objr_case_##name);				\

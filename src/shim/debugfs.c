@@ -241,7 +241,7 @@ OBJR_LIST_FILE(files, OBJR_LIST_FILES);
 
 /* The last selector that anybody wrote into one of these files. */
 struct objr_selector_file {
-	struct mutex lock;
+	struct mutex lock; /* a leaf */
 	struct objr_query last; /* guarded by lock */
 };
 

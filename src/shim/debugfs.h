@@ -7,7 +7,7 @@
 
 struct objr_world;
 
-/* Cannot fail: a module without its debugfs directory still serves processes; the kernel's log says why it is missing. */
+/* Cannot fail: without its directory the module still serves processes, and the log says why it is missing. */
 void objr_debugfs_init(struct objr_world *world);
 /* Returns when no call into the files is running any more; none comes after. */
 void objr_debugfs_exit(void);
