@@ -145,9 +145,4 @@ Selected next_selected(World& world, const objr_query& query, u64* position, Ans
 // The answer for page `number`, with owners.
 void answer_page(World& world, u32 number, Answer& answer);
 
-// ---- page tables as the processor sees them: from the root down by physical addresses, past the module's own look-up
-
-// Tables of one Mm, its root included. Mm::lock is held, or quiesce for write.
-u64 count_tables(const PageTables& tables);
-
 } // namespace objr

@@ -73,6 +73,10 @@ public:
     Vma* first_from(Vaddr address) const; // the first that ends behind address; lock_ held
     Vma* next(const Vma& vma) const; // lock_ held
     Vma* prev(const Vma& vma) const;
+    // nullptr: the Vma tree is whole, else what is wrong with it; lock_ held
+    const char* check_vmas() const {
+        return vmas_.check([](const Vma& a, const Vma& b) { return a.start < b.start; });
+    }
     u32 vma_count() const { return vma_count_.load(); }
     u64 resident() const { return resident_.load(); } // present PTEs
     void resident_add(s64 n) { resident_.fetch_add(static_cast<u64>(n)); }

@@ -15,17 +15,24 @@ Result<Mm*> Mm::create(World& world, Mmu& mmu) {
     mm->id_ = world.next_id();
     mm->lock_.init(OBJR_LOCK_MM);
     mm->upper_lock_.init(OBJR_LOCK_UPPER_TABLE);
-    Status status = mm->tables_.create(world, *mm, world.levels);
-    if (status) {
+    Status status;
+    {
+        // Table, counters and root page change together, for the verifier.
         Guard guard(world.registry);
-        status = world.mms.insert(mm->id_, mm);
+        status = mm->tables_.create(world, *mm, world.levels);
+        if (status) {
+            status = world.mms.insert(mm->id_, mm);
+        }
+        if (status) {
+            world.counters.add(Count::mms);
+        } else {
+            mm->tables_.destroy();
+        }
     }
     if (!status) {
-        mm->tables_.destroy();
         world.mm_cache.free(mm);
         return status.error();
     }
-    world.counters.add(Count::mms);
     return mm;
 }
 
@@ -37,9 +44,9 @@ void Mm::put() {
     {
         Guard guard(world_.registry);
         world_.mms.erase(id_);
+        tables_.destroy();
+        world_.counters.sub(Count::mms);
     }
-    tables_.destroy();
-    world_.counters.sub(Count::mms);
     world_.mm_cache.free(this);
 }
 
@@ -60,11 +67,13 @@ Vma* Mm::prev(const Vma& vma) const { return vmas_.prev(vma); }
 void Mm::insert(Vma& vma) {
     vmas_.insert(vma, [](const Vma& a, const Vma& b) { return a.start < b.start; });
     vma_count_.fetch_add(1);
+    world_.counters.add(Count::vmas);
 }
 
 void Mm::remove(Vma& vma) {
     vmas_.erase(vma);
     vma_count_.fetch_sub(1);
+    world_.counters.sub(Count::vmas);
 }
 
 bool Mm::range_ok(Vaddr start, Vaddr end) const {

@@ -25,7 +25,6 @@ Result<Vma*> Mm::new_vma(Vaddr start, Vaddr end, u64 pgoff, u32 flags, FileMappi
     if (region) {
         objr_region_get(region);
     }
-    world_.counters.add(Count::vmas);
     return vma;
 }
 
@@ -36,7 +35,6 @@ void Mm::free_vma(Vma* vma) {
     if (vma->file) {
         vma->file->put();
     }
-    world_.counters.sub(Count::vmas);
     world_.vma_cache.free(vma);
 }
 

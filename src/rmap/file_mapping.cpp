@@ -151,11 +151,11 @@ void FileMapping::put() {
         u32 one = 1;
         if (dirtied_.load() == 0 && refs_.compare_exchange(one, 0)) {
             world_.files.erase(id_);
+            world_.counters.sub(Count::file_mappings);
             break;
         }
     }
     cut_cache(0);
-    world_.counters.sub(Count::file_mappings);
     if (objr_backing* writer = this->writer(); writer && writer != reader_) {
         objr_backing_put(writer);
     }

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0
+// From a selector to pages and their answers, one by one; and the query file made of them.
+//
+// Positions: of a range the distance from its first page, of a file name the id of the next file to look at, else 0 or 1.
+#include "objrmap/inspect.h"
+
+namespace objr {
+
+namespace {
+
+constexpr u64 kBehindAll = 1ull << 62; // of every stream; fits a file position
+
+// Ask until the answer stands. locate() -> Page* with a reference, called with quiesce held for read; nullptr: there is no page
+// (any more). False: there was none.
+template <class Locate>
+bool ask(World& world, Answer& answer, Locate&& locate) {
+    for (u32 attempt = 0; attempt < Answer::kAttempts; attempt++) {
+        answer.release();
+        Answer::State state;
+        {
+            SharedGuard quiesce(world.quiesce);
+            Page* page = locate();
+            if (!page) {
+                return false;
+            }
+            state = answer.take(world, *page);
+            world.pool.put(*page);
+        }
+        if (state == Answer::State::stands) {
+            answer.find_owners();
+            return true;
+        }
+        if (state == Answer::State::no_memory) {
+            return true;
+        }
+        objr_cond_resched();
+    }
+    return true; // says retry
+}
+
+// The page that mm maps at address, referenced; nullptr: the reason says why there is none.
+Page* locate_at(World& world, Mm& mm, Vaddr address, Words& reason) {
+    SharedGuard guard(mm.lock());
+    const char* why = nullptr;
+    if (!mm.find(address)) {
+        why = " maps nothing there";
+    } else if (PageTable* table = mm.tables().leaf(address); !table) {
+        why = " has not touched it yet: no page table";
+    } else {
+        Guard table_guard(table->lock);
+        const Pte pte = table->get(address);
+        Page* page = pte.is_present() ? world.pool.page_of(pte.pfn()) : nullptr;
+        if (page && world.pool.try_get(*page)) {
+            return page;
+        }
+        why = pte.is_none() ? " has not touched it yet: the entry is empty" : " has an entry that is not present there";
+    }
+    reason.add("no page at ").hex(address.value).add(": mm ").decimal(mm.id()).add(why);
+    return nullptr;
+}
+
+Selected answer_at(World& world, Mm& mm, u64 address, Answer& answer, Words& reason) {
+    const Vaddr page_address = page_start(Vaddr(address));
+    WordsOf<200> why; // of the last attempt
+    const bool found = ask(world, answer, [&] { return locate_at(world, mm, page_address, why.words); });
+    if (!found) {
+        reason.add(why.words.c_str());
+    }
+    return found ? Selected::answer : Selected::error;
+}
+
+Selected select_mm(World& world, const objr_query& query, Answer& answer, Words& reason) {
+    u64 id = query.first;
+    Mm* mm = world.get_mm_from(id);
+    Selected result = Selected::error;
+    if (mm && id == query.first) {
+        result = answer_at(world, *mm, query.address, answer, reason);
+    } else {
+        reason.add("no mm ").decimal(query.first).add(": the file mms lists them");
+    }
+    if (mm) {
+        mm->put();
+    }
+    return result;
+}
+
+Mm* mm_of_process(World& world, u64 process) {
+    for (u64 id = 0;; id++) {
+        Mm* mm = world.get_mm_from(id);
+        if (!mm || mm->process() == process) {
+            return mm;
+        }
+        mm->put();
+        objr_cond_resched();
+    }
+}
+
+Selected select_pid(World& world, const objr_query& query, Answer& answer, Words& reason) {
+    const u64 process = objr_mm_of_pid(static_cast<u32>(query.first));
+    if (process == 0) {
+        reason.add("no process ").decimal(query.first).add(" with an address space");
+        return Selected::error;
+    }
+    Mm* mm = mm_of_process(world, process);
+    if (!mm) {
+        reason.add("pid ").decimal(query.first).add(" maps nothing of the pool");
+        return Selected::error;
+    }
+    const Selected result = answer_at(world, *mm, query.address, answer, reason);
+    mm->put();
+    return result;
+}
+
+// The first file from *id on with this name, referenced.
+FileMapping* file_of_name(World& world, const char* name, u64* id) {
+    for (;; ++*id) {
+        FileMapping* file = world.get_file_from(*id);
+        if (!file || same_text(file->name(), name)) {
+            return file;
+        }
+        file->put();
+        objr_cond_resched();
+    }
+}
+
+Selected select_file(World& world, const objr_query& query, u64* position, Answer& answer, Words& reason) {
+    u64 id = *position;
+    FileMapping* file = file_of_name(world, query.name, &id);
+    if (!file) {
+        const bool first = *position == 0;
+        *position = kBehindAll;
+        if (first) {
+            reason.add("no file or object named ").escaped(query.name, __builtin_strlen(query.name), 64);
+            reason.add(": the file `files` lists them");
+        }
+        return first ? Selected::error : Selected::end;
+    }
+    *position = id + 1;
+    const bool found = ask(world, answer, [&] { return file->find_page(query.first); });
+    if (!found) {
+        reason.add("no page at pgoff ").hex(query.first).add(" of file ").decimal(id);
+        reason.add(query.first < file->size_in_pages() ? ": it is not in memory" : ": it is beyond the end");
+    }
+    file->put(); // may be the last one, which writes back
+    return found ? Selected::answer : Selected::error;
+}
+
+Selected select_page(World& world, u64 number, Answer& answer, Words& reason) {
+    if (number >= world.pool.size()) {
+        reason.add("no page ").decimal(number).add(": the pool has pages 0 to ").decimal(world.pool.size() - 1);
+        return Selected::error;
+    }
+    answer_page(world, static_cast<u32>(number), answer);
+    return Selected::answer;
+}
+
+Selected select_pfn(World& world, u64 pfn, Answer& answer, Words& reason) {
+    if (const Page* page = world.pool.page_of(Pfn(pfn))) {
+        answer_page(world, world.pool.number(*page), answer);
+        return Selected::answer;
+    }
+    reason.add("pfn ").hex(pfn).add(" is not in the pool: the file pages lists those in use");
+    return Selected::error;
+}
+
+Selected select_range(World& world, const objr_query& query, u64* position, Answer& answer, Words& reason) {
+    const u64 last = min<u64>(query.last, world.pool.size() - 1);
+    if (*position != 0 && (query.first > last || *position > last - query.first)) {
+        return Selected::end;
+    }
+    const u64 number = query.first + (*position)++;
+    return select_page(world, number, answer, reason);
+}
+
+} // namespace
+
+void answer_page(World& world, u32 number, Answer& answer) {
+    Page& page = world.pool.page(number);
+    if (!ask(world, answer, [&] { return world.pool.try_get(page) ? &page : nullptr; })) {
+        answer.take_free(world, page);
+    }
+}
+
+Selected next_selected(World& world, const objr_query& query, u64* position, Answer& answer, Reason& reason) {
+    const QueryKind kind = kind_of(query);
+    Words& words = reason.words;
+    if (kind == QueryKind::range) {
+        return select_range(world, query, position, answer, words);
+    }
+    if (kind == QueryKind::file) {
+        return select_file(world, query, position, answer, words);
+    }
+    if (*position != 0) {
+        return Selected::end;
+    }
+    *position = 1;
+    switch (kind) {
+    case QueryKind::pfn: return select_pfn(world, query.first, answer, words);
+    case QueryKind::page: return select_page(world, query.first, answer, words);
+    case QueryKind::pid: return select_pid(world, query, answer, words);
+    case QueryKind::mm: return select_mm(world, query, answer, words);
+    default: break;
+    }
+    words.add(query.message[0] != '\0' ? query.message : "nothing selected");
+    return Selected::error;
+}
+
+} // namespace objr
+
+using namespace objr;
+
+extern "C" int objr_show_query(objr_world* opaque, const objr_query* query, objr_u64* position, objr_out* out) {
+    Answer answer(wants(*query, QueryOption::explain) ? Misses::collect : Misses::ignore);
+    Reason reason;
+    switch (next_selected(world_of(opaque), *query, position, answer, reason)) {
+    case Selected::answer: show_answer(out, answer, format_of(*query)); return 1;
+    case Selected::error: show_error(out, reason.words.c_str(), format_of(*query)); return 1;
+    case Selected::end: break;
+    }
+    return 0;
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0
+// The statistics file, and the choice of the scheme.
+#include "objrmap/inspect.h"
+
+namespace objr {
+
+namespace {
+
+class StatsText {
+public:
+    StatsText(const World& world, objr_out* out) : counters_(world.counters), out_(out) {}
+
+    void line(const char* name, u64 value) { objr_out_printf(out_, "%s %llu\n", name, value); }
+    void line(const char* name, Count which) { line(name, count(which)); }
+    // A sum over processors that go on counting may be below zero for an instant.
+    u64 count(Count which) const { return static_cast<u64>(max<s64>(counters_.sum(which), 0)); }
+
+private:
+    const Counters& counters_;
+    objr_out* out_;
+};
+
+} // namespace
+
+} // namespace objr
+
+using namespace objr;
+
+// Names of the interface that have no subject yet (swap, locked memory, migration) are there with their true value, 0.
+extern "C" void objr_show_stats(objr_world* opaque, objr_out* out) {
+    const World& world = world_of(opaque);
+    StatsText text(world, out);
+    text.line("pool_pages", world.pool.size());
+    text.line("free_pages", world.pool.free_pages());
+    text.line("anon_pages", Count::anon_pages);
+    text.line("file_pages", Count::file_pages);
+    text.line("mapped_pages", Count::mapped_pages);
+    text.line("mappings", Count::mappings);
+    text.line("swapcache_pages", 0ull);
+    text.line("swapped_pages", 0ull);
+    text.line("locked_pages", 0ull);
+    text.line("active", world.pool.active_pages());
+    text.line("inactive", world.pool.inactive_pages());
+    text.line("mms", Count::mms);
+    text.line("vmas", Count::vmas);
+    text.line("anon_vmas", Count::anon_vmas);
+    text.line("anon_vma_chains", Count::anon_vma_chains);
+    text.line("file_mappings", Count::file_mappings);
+    text.line("table_pages", Count::table_pages);
+    text.line("faults", Count::faults);
+    text.line("cow_faults", Count::cow_faults);
+    text.line("swap_ins", 0ull);
+    text.line("swap_outs", 0ull);
+    text.line("writebacks", Count::writebacks);
+    text.line("migrations", 0ull);
+    text.line("rmap_walks", Count::rmap_walks);
+    text.line("rmap_candidates", Count::rmap_candidates);
+    text.line("rmap_hits", Count::rmap_hits);
+    text.line("rmap_false_hits", Count::rmap_false_hits);
+    text.line("bytes_page", world.pool.bytes());
+    text.line("bytes_vma", text.count(Count::vmas) * sizeof(Vma));
+    text.line("bytes_mm", text.count(Count::mms) * sizeof(Mm));
+    text.line("bytes_anon_vma", text.count(Count::anon_vmas) * sizeof(AnonVma));
+    text.line("bytes_file_mapping", text.count(Count::file_mappings) * sizeof(FileMapping));
+    text.line("bytes_page_table", text.count(Count::table_pages) * (kPageSize + sizeof(PageTable)));
+}
+
+extern "C" void objr_show_scheme(objr_world* opaque, objr_out* out) {
+    const char* now = world_of(opaque).scheme->name();
+    for (u32 n = 0; const char* name = scheme_name(n); n++) {
+        objr_out_printf(out, same_text(name, now) ? "%s[%s]" : "%s%s", n == 0 ? "" : " ", name);
+    }
+    objr_out_printf(out, "\n");
+}
+
+// There is one scheme to choose from: to choose it again changes nothing.
+extern "C" int objr_set_scheme(objr_world* opaque, const char* name) {
+    return same_text(world_of(opaque).scheme->name(), name) ? 0 : -OBJR_EINVAL;
+}

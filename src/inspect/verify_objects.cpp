@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0
+// The verifier's look at the objects of the reverse map, at the counters; and its front door.
+#include "objrmap/anon_vma.h"
+#include "table_tree.h"
+#include "verify.h"
+
+namespace objr {
+
+// ---- files
+
+// The table of files under its lock, without references: the last put of a file would wait for quiesce.
+bool Verifier::check_files() {
+    u64 vmas = 0;
+    Guard guard(world_.registry);
+    u64 files = 0;
+    u64 id = 0;
+    for (; FileMapping* file = world_.files.find_from(id); id++) {
+        files++;
+        vmas += file->i_mmap.size();
+        if (!check_file(*file)) {
+            return false;
+        }
+        objr_cond_resched();
+    }
+    if (vmas != vmas_with_file_) {
+        return OBJR_BAD("F2: the indexes of all files have %llu Vmas, the mms have %llu with a file", vmas, vmas_with_file_);
+    }
+    return check_counter("file_mappings", Count::file_mappings, files);
+}
+
+bool Verifier::check_file(FileMapping& file) {
+    if (const char* broken = file.i_mmap.check()) {
+        return OBJR_BAD("tree: the index of file %u: %s", file.id(), broken);
+    }
+    const Vma* stray = nullptr;
+    file.i_mmap.visit(0, ~0ull, [&](PrioNode& node) {
+        const Vma& vma = container_of<&Vma::i_mmap_node>(node);
+        if (vma.file != &file || !vma.mm_node.linked() || node.first != vma.pgoff || node.last != vma.last_pgoff()) {
+            stray = &vma;
+        }
+        return !stray;
+    });
+    if (stray) {
+        return OBJR_BAD("F2: the index of file %u has vma %u with pages 0x%llx-0x%llx, which is not there or elsewhere by now",
+                        file.id(), stray->id, stray->i_mmap_node.first, stray->i_mmap_node.last);
+    }
+    u64 cached = 0;
+    for (u64 pgoff = 0; Page* page = file.find_page_from(pgoff); pgoff++) {
+        cached++;
+        world_.pool.put(*page);
+        if (pgoff == ~0ull) {
+            break;
+        }
+        objr_cond_resched();
+    }
+    return cached == file.cached_pages() || OBJR_BAD("F1: file %u counts %llu cached pages, %llu of its slots have a page of it",
+                                                     file.id(), file.cached_pages(), cached);
+}
+
+// ---- anonymous families
+
+bool Verifier::check_anon_vmas() {
+    u64 vmas = 0;
+    u64 id = 0;
+    for (; AnonVma* anon_vma = world_.anon_vmas.find_from(id); id++) {
+        anon_vmas_++;
+        if (const char* broken = anon_vma->vmas.check()) {
+            return OBJR_BAD("tree: the list of anon_vma %u: %s", anon_vma->id.load(), broken);
+        }
+        u32 count = 0;
+        for (const Vma& vma : anon_vma->vmas) {
+            count++;
+            if (vma.anon() != anon_vma || !vma.mm_node.linked()) {
+                return OBJR_BAD("N1: anon_vma %u has vma %u in its list, which does not point there", anon_vma->id.load(),
+                                vma.id);
+            }
+        }
+        vmas += count;
+        if (count != anon_vma->vma_count.load() || count == 0 || anon_vma->refs.load() == 0) {
+            return OBJR_BAD("S1: anon_vma %u counts %u Vmas and %u references, its list has %u Vmas", anon_vma->id.load(),
+                            anon_vma->vma_count.load(), anon_vma->refs.load(), count);
+        }
+        objr_cond_resched();
+    }
+    return vmas == vmas_with_anon_ ||
+           OBJR_BAD("N1: the lists of all anon_vmas have %llu Vmas, the mms have %llu with an anon_vma", vmas, vmas_with_anon_);
+}
+
+// ---- counters
+
+bool Verifier::check_counter(const char* name, Count which, u64 truth) {
+    const s64 counted = world_.counters.sum(which);
+    return counted == static_cast<s64>(truth) || OBJR_BAD("S1: the counter %s says %lld, there are %llu", name, counted, truth);
+}
+
+// One that is being freed has its flag before it has its place: see check_pages.
+bool Verifier::check_free_lists() {
+    constexpr u32 kPatience = 1u << 20;
+    const Pool& pool = world_.pool;
+    for (u32 i = 0; i < kPatience; i++) {
+        if (pool.free_pages() + pool.inactive_pages() + pool.active_pages() == pool.size() && pool.free_pages() >= free_pages_) {
+            return true;
+        }
+        objr_cond_resched();
+    }
+    return OBJR_BAD("V4: %llu pages are free; the lists have %u free, %u inactive, %u active of %u", free_pages_, pool.free_pages(),
+                    pool.inactive_pages(), pool.active_pages(), pool.size());
+}
+
+bool Verifier::check_counters() {
+    if (!check_counter("mappings", Count::mappings, mappings_) ||
+        !check_counter("mapped_pages", Count::mapped_pages, mapped_pages_) ||
+        !check_counter("anon_pages", Count::anon_pages, anon_pages_) ||
+        !check_counter("file_pages", Count::file_pages, file_pages_) || !check_counter("vmas", Count::vmas, vmas_) ||
+        !check_counter("anon_vmas", Count::anon_vmas, anon_vmas_) || !check_free_lists()) {
+        return false;
+    }
+    // Mms come and go, each with its root table, under this lock.
+    Guard guard(world_.registry);
+    u64 mms = 0;
+    u64 tables = 0;
+    u64 id = 0;
+    for (; const Mm* mm = world_.mms.find_from(id); id++) {
+        mms++;
+        tables += count_tables(mm->tables());
+        objr_cond_resched();
+    }
+    return check_counter("mms", Count::mms, mms) && check_counter("table_pages", Count::table_pages, tables);
+}
+
+// ---- all of it
+
+bool Verifier::run() {
+    return check_mms() && check_files() && check_anon_vmas() && check_pages() && check_counters();
+}
+
+} // namespace objr
+
+using namespace objr;
+
+extern "C" int objr_show_verify(objr_world* opaque, objr_out* out) {
+    World& world = world_of(opaque);
+    const u32 pages = world.pool.size();
+    auto* tallies = static_cast<Tally*>(objr_kvzalloc(static_cast<u64>(pages) * sizeof(Tally)));
+    if (!tallies) {
+        objr_out_printf(out, "error no kernel memory to check %u pages: free some and read again\n", pages);
+        return -OBJR_ENOMEM;
+    }
+    Verifier verifier(world, tallies, out);
+    bool good;
+    {
+        Guard quiesce(world.quiesce);
+        good = verifier.run();
+    }
+    objr_kvfree(tallies);
+    if (!good) {
+        return 1;
+    }
+    objr_out_printf(out, "ok pages=%u mappings=%llu", pages, verifier.mappings());
+    if (verifier.skipped() != 0) {
+        objr_out_printf(out, " skipped=%llu", verifier.skipped());
+    }
+    objr_out_printf(out, "\n");
+    return 0;
+}
