@@ -122,8 +122,8 @@ void forget_held_locks() {
     self.rcu_depth = 0;
 }
 
-bool holds_other_than(objr_lock_class allowed) {
-    return std::any_of(self.held.begin(), self.held.end(), [&](const Held& held) { return held.cls != allowed; });
+bool holds(objr_lock_class cls) {
+    return std::any_of(self.held.begin(), self.held.end(), [&](const Held& held) { return held.cls == cls; });
 }
 
 } // namespace objr_host

@@ -43,7 +43,7 @@ void rcu_leave();
 std::string held_locks();
 // Forget them, so that the next test starts clean after a failed one.
 void forget_held_locks();
-// Does the calling thread hold a lock of any class but allowed?
-bool holds_other_than(objr_lock_class allowed);
+// Does the calling thread hold a lock of this class? Never known to where nothing is checked (kChecks).
+bool holds(objr_lock_class cls);
 
 } // namespace objr_host

@@ -1,0 +1,408 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// process_test.cpp: processes on the pool, with translations of their own that the core must keep true (lock.h, rule L3).
+// The core is driven through shim/module.h only.
+#include "out.h"
+#include "process.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using namespace objr_host;
+
+constexpr objr_u64 kPage = OBJR_PAGE_SIZE;
+constexpr objr_u64 kBase = 0x7f0000000000;
+constexpr objr_u32 kReadWrite = OBJR_VM_READ | OBJR_VM_WRITE | OBJR_VM_MAYWRITE | OBJR_VM_MAYSHARE;
+
+class Processes : public testing::Test {
+protected:
+    void SetUp() override {
+        const objr_params params{.pool_mb = 2, .levels = 4, .scheme = "classic"};
+        ASSERT_EQ(objr_world_create(&params, &world), 0);
+    }
+    void TearDown() override {
+        if (world == nullptr) return;
+        EXPECT_EQ(live_regions(), 0U);
+        EXPECT_EQ(stat("free_pages"), stat("pool_pages")) << "not every page came back to the pool";
+        objr_world_destroy(world);
+    }
+
+    void verify() {
+        objr_out out;
+        EXPECT_EQ(objr_show_verify(world, &out), 0) << out.text;
+    }
+
+    long stat(const std::string& name) {
+        objr_out out;
+        objr_show_stats(world, &out);
+        const std::size_t at = ("\n" + out.text).find("\n" + name + " ");
+        EXPECT_NE(at, std::string::npos) << "no " << name << " in\n" << out.text;
+        return at == std::string::npos ? -1 : std::atol(out.text.c_str() + at + name.size() + 1);
+    }
+
+    objr_object* named(const char* name, objr_u64 pages) {
+        const objr_owner root{0, 0, 1};
+        objr_object* object = nullptr;
+        EXPECT_EQ(objr_object_of_name(world, name, pages * kPage, OBJR_OBJECT_CREATE, &root, &object), 0);
+        return object;
+    }
+
+    objr_world* world = nullptr;
+};
+
+int read(Process& process, objr_u64 address) {
+    std::uint8_t byte = 0xee;
+    switch (process.load(address, &byte)) {
+    case Outcome::kOk: return byte;
+    case Outcome::kSegv: return -1;
+    case Outcome::kBus: return -2;
+    }
+    return -3;
+}
+
+TEST_F(Processes, memory_is_zero_then_what_was_written) {
+    Process process(world, "one");
+    ASSERT_EQ(process.map(kBase, 4 * kPage, 0, kReadWrite), 0);
+    EXPECT_EQ(read(process, kBase + 5), 0);
+    EXPECT_EQ(process.store(kBase + 5, 7), Outcome::kOk);
+    EXPECT_EQ(read(process, kBase + 5), 7);
+    EXPECT_EQ(read(process, kBase + 4 * kPage), -1);
+    verify();
+    EXPECT_EQ(process.unmap(kBase, 2 * kPage), 0);
+    EXPECT_EQ(read(process, kBase + 5), -1);
+    EXPECT_EQ(read(process, kBase + 2 * kPage), 0);
+    verify();
+}
+
+TEST_F(Processes, spec_U2_fork_copies_on_write) {
+    Process parent(world, "parent");
+    ASSERT_EQ(parent.map(kBase, 2 * kPage, 0, kReadWrite), 0);
+    parent.store(kBase, 1);
+    Process child(world, "child");
+    ASSERT_EQ(parent.fork(child), 0);
+    EXPECT_EQ(read(child, kBase), 1);
+    verify();
+    parent.store(kBase, 2);
+    EXPECT_EQ(read(child, kBase), 1);
+    child.store(kBase, 3);
+    EXPECT_EQ(read(parent, kBase), 2);
+    EXPECT_EQ(read(child, kBase), 3);
+    verify();
+    parent.exit();
+    EXPECT_EQ(read(child, kBase), 3);
+    const long copies = stat("cow_faults");
+    child.store(kBase, 4);
+    EXPECT_EQ(stat("cow_faults"), copies) << "the last owner writes without copying";
+    verify();
+}
+
+TEST_F(Processes, objects_are_shared_and_viewed_privately) {
+    objr_object* object = named("shared", 4);
+    ASSERT_NE(object, nullptr);
+    Process one(world, "one"), two(world, "two"), three(world, "three");
+    ASSERT_EQ(one.map(kBase, 4 * kPage, 0, kReadWrite | OBJR_VM_SHARED, object), 0);
+    ASSERT_EQ(two.map(kBase + kPage, 3 * kPage, 1, kReadWrite | OBJR_VM_SHARED, object), 0);
+    ASSERT_EQ(three.map(kBase, 4 * kPage, 0, kReadWrite, object), 0);
+    one.store(kBase + kPage, 5);
+    EXPECT_EQ(read(two, kBase + kPage), 5);
+    EXPECT_EQ(read(three, kBase + kPage), 5);
+    three.store(kBase + kPage, 6);
+    EXPECT_EQ(read(one, kBase + kPage), 5);
+    two.store(kBase + kPage, 7);
+    EXPECT_EQ(read(one, kBase + kPage), 7);
+    EXPECT_EQ(read(three, kBase + kPage), 6);
+    verify();
+    EXPECT_EQ(objr_object_truncate(object, kPage), 0);
+    EXPECT_EQ(read(one, kBase + kPage), -2);
+    EXPECT_EQ(read(two, kBase + kPage), -2);
+    EXPECT_EQ(read(three, kBase + kPage), -2);
+    EXPECT_EQ(read(one, kBase), 0);
+    verify();
+    objr_object_put(object);
+}
+
+TEST_F(Processes, moved_and_protected_memory_keeps_its_contents) {
+    Process process(world, "mover");
+    ASSERT_EQ(process.map(kBase, 8 * kPage, 3, kReadWrite), 0);
+    for (unsigned i = 0; i < 8; i++)
+        process.store(kBase + i * kPage, static_cast<std::uint8_t>(10 + i));
+    const objr_u64 to = kBase + 511 * kPage; // over the end of a leaf table
+    ASSERT_EQ(process.move(kBase + 2 * kPage, to, 3 * kPage), 0);
+    verify();
+    EXPECT_EQ(read(process, kBase + 2 * kPage), -1);
+    for (unsigned i = 0; i < 3; i++)
+        EXPECT_EQ(read(process, to + i * kPage), 12 + static_cast<int>(i));
+    ASSERT_EQ(process.protect(to + kPage, kPage, OBJR_VM_READ), 0);
+    EXPECT_EQ(process.store(to + kPage, 1), Outcome::kSegv);
+    EXPECT_EQ(read(process, to + kPage), 13);
+    ASSERT_EQ(process.protect(to, 3 * kPage, OBJR_VM_READ | OBJR_VM_WRITE), 0);
+    EXPECT_EQ(process.store(to + kPage, 1), Outcome::kOk);
+    EXPECT_EQ(read(process, to + kPage), 1);
+    verify();
+}
+
+TEST_F(Processes, exhausted_pool_is_a_bus_error_and_nothing_is_lost) {
+    Process process(world, "glutton");
+    ASSERT_EQ(process.map(kBase, 1024 * kPage, 0, kReadWrite), 0);
+    const auto pool = static_cast<objr_u64>(stat("pool_pages"));
+    objr_u64 got = 0;
+    while (process.store(kBase + got * kPage, 1) == Outcome::kOk)
+        got++;
+    EXPECT_EQ(got, pool);
+    EXPECT_EQ(process.unmap(kBase, 8 * kPage), 0);
+    EXPECT_EQ(process.store(kBase + got * kPage, 1), Outcome::kOk);
+    verify();
+}
+
+// ---- random operations against a naive model ----------------------------------------------------------------------------
+
+constexpr objr_u64 kArena = 48; // pages at kBase
+constexpr objr_u64 kObjectPages = 6; // of each of two objects
+constexpr objr_u64 kByte = 37; // the byte of each page that is looked at
+
+struct ModelObject {
+    objr_u64 pages = kObjectPages; // size
+    std::uint8_t bytes[kObjectPages] = {};
+};
+
+struct ModelPage {
+    int object = -1; // -1: anonymous
+    bool shared = false;
+    objr_u64 pgoff = 0;
+    bool writable = true;
+    std::optional<std::uint8_t> own; // private contents
+};
+
+struct ModelProcess {
+    std::map<objr_u64, ModelPage> pages; // by page number in the arena
+    std::unique_ptr<Process> real;
+};
+
+class RandomProcesses : public Processes {
+protected:
+    void run(unsigned seed, unsigned steps) {
+        random.seed(seed);
+        for (int i = 0; i < 2; i++) {
+            model_objects[i] = {};
+            objects[i] = named(i == 0 ? "a" : "b", kObjectPages);
+        }
+        processes.resize(5);
+        start(processes[0]);
+        for (step = 0; step < steps && !HasFailure(); step++) {
+            one_step();
+            if (step % 16 == 0) verify();
+        }
+        verify();
+        processes.clear();
+        for (objr_object* object : objects)
+            objr_object_put(object);
+    }
+
+    objr_u64 below(objr_u64 n) { return std::uniform_int_distribution<objr_u64>(0, n - 1)(random); }
+
+    void start(ModelProcess& process) {
+        process.pages.clear();
+        process.real = std::make_unique<Process>(world, "random");
+    }
+
+    void one_step() {
+        ModelProcess& process = processes[below(processes.size())];
+        if (!process.real) return birth(process);
+        const objr_u64 first = below(kArena), pages = 1 + below(std::min<objr_u64>(8, kArena - first));
+        switch (below(16)) {
+        case 0:
+        case 1: return map(process, first, pages);
+        case 2: return unmap(process, first, pages);
+        case 3: return move(process, first, pages);
+        case 4: return protect(process, first, pages);
+        case 5:
+            if (below(3) == 0) return death(process);
+            break;
+        case 6:
+            if (below(3) == 0) return truncate();
+            break;
+        default: break;
+        }
+        access(process, below(kArena), below(2) != 0);
+    }
+
+    // A child of somebody, or the first of a new family.
+    void birth(ModelProcess& process) {
+        start(process);
+        ModelProcess& parent = processes[below(processes.size())];
+        if (!parent.real || &parent == &process) return;
+        ASSERT_EQ(parent.real->fork(*process.real), 0) << at();
+        process.pages = parent.pages;
+    }
+
+    void death(ModelProcess& process) {
+        process.real.reset();
+        process.pages.clear();
+    }
+
+    void map(ModelProcess& process, objr_u64 first, objr_u64 pages) {
+        const auto next = process.pages.lower_bound(first);
+        const bool free = next == process.pages.end() || next->first >= first + pages;
+        ModelPage page;
+        page.object = static_cast<int>(below(3)) - 1;
+        page.shared = page.object >= 0 && below(2) != 0;
+        page.pgoff = below(page.object >= 0 ? kObjectPages : 1000);
+        const objr_u32 flags = kReadWrite | (page.shared ? OBJR_VM_SHARED : 0);
+        const int result = process.real->map(address(first), pages * kPage, page.pgoff, flags,
+                                             page.object < 0 ? nullptr : objects[page.object]);
+        ASSERT_EQ(result, free ? 0 : -OBJR_EEXIST) << at();
+        if (!free) return;
+        for (objr_u64 i = 0; i < pages; i++, page.pgoff++)
+            process.pages[first + i] = page;
+    }
+
+    void unmap(ModelProcess& process, objr_u64 first, objr_u64 pages) {
+        ASSERT_EQ(process.real->unmap(address(first), pages * kPage), 0) << at();
+        process.pages.erase(process.pages.lower_bound(first), process.pages.lower_bound(first + pages));
+    }
+
+    void move(ModelProcess& process, objr_u64 first, objr_u64 pages) {
+        const objr_u64 to = below(kArena);
+        if (to < first + pages && first < to + pages) return;
+        const int result = process.real->move(address(first), address(to), pages * kPage);
+        if (result == 0) {
+            for (objr_u64 i = 0; i < pages; i++) {
+                ASSERT_TRUE(process.pages.contains(first + i) && !process.pages.contains(to + i)) << at();
+                process.pages[to + i] = process.pages[first + i];
+                process.pages.erase(first + i);
+            }
+        } else {
+            ASSERT_TRUE(result == -OBJR_EFAULT || result == -OBJR_EEXIST) << result << at();
+        }
+    }
+
+    void protect(ModelProcess& process, objr_u64 first, objr_u64 pages) {
+        const bool writable = below(2) != 0;
+        bool mapped = true;
+        for (objr_u64 i = 0; i < pages; i++)
+            mapped = mapped && process.pages.contains(first + i);
+        const int result =
+            process.real->protect(address(first), pages * kPage, OBJR_VM_READ | (writable ? OBJR_VM_WRITE : 0));
+        ASSERT_EQ(result, mapped ? 0 : -OBJR_ENOMEM) << at();
+        for (objr_u64 i = 0; mapped && i < pages; i++)
+            process.pages[first + i].writable = writable;
+    }
+
+    // Private copies beyond the new end go as well, as in Linux.
+    void truncate() {
+        const auto which = below(2);
+        ModelObject& object = model_objects[which];
+        const objr_u64 pages = 1 + below(kObjectPages);
+        ASSERT_EQ(objr_object_truncate(objects[which], pages * kPage), 0) << at();
+        for (objr_u64 i = pages; i < kObjectPages; i++)
+            object.bytes[i] = 0;
+        if (pages < object.pages)
+            for (ModelProcess& process : processes)
+                for (auto& [number, page] : process.pages)
+                    if (page.object == static_cast<int>(which) && page.pgoff >= pages) page.own.reset();
+        object.pages = pages;
+    }
+
+    void access(ModelProcess& process, objr_u64 number, bool write) {
+        const objr_u64 where = address(number) + kByte;
+        const auto found = process.pages.find(number);
+        ModelPage* page = found == process.pages.end() ? nullptr : &found->second;
+        Outcome expected = Outcome::kOk;
+        if (page == nullptr || (write && !page->writable))
+            expected = Outcome::kSegv;
+        else if (page->object >= 0 && page->pgoff >= model_objects[page->object].pages)
+            expected = Outcome::kBus;
+        if (write) {
+            const auto byte = static_cast<std::uint8_t>(below(256));
+            ASSERT_EQ(process.real->store(where, byte), expected) << at();
+            if (expected != Outcome::kOk) return;
+            if (page->shared)
+                model_objects[page->object].bytes[page->pgoff] = byte;
+            else
+                page->own = byte;
+
+        } else {
+            std::uint8_t byte = 0;
+            ASSERT_EQ(process.real->load(where, &byte), expected) << at();
+            if (expected != Outcome::kOk) return;
+            const std::uint8_t wanted = page->own           ? *page->own
+                                        : page->object >= 0 ? model_objects[page->object].bytes[page->pgoff]
+                                                            : 0;
+            ASSERT_EQ(byte, wanted) << at() << ", page " << number;
+        }
+    }
+
+    static objr_u64 address(objr_u64 number) { return kBase + number * kPage; }
+    std::string at() const { return " at step " + std::to_string(step); }
+
+    std::mt19937 random;
+    unsigned step = 0;
+    std::vector<ModelProcess> processes;
+    ModelObject model_objects[2];
+    objr_object* objects[2] = {};
+};
+
+TEST_F(RandomProcesses, agree_with_the_model) {
+    const char* chosen = std::getenv("OBJR_SEED");
+    const unsigned first = chosen != nullptr ? static_cast<unsigned>(std::atol(chosen)) : 1;
+    for (unsigned seed = first; seed < first + (chosen != nullptr ? 1 : 20) && !HasFailure(); seed++) {
+        SCOPED_TRACE("seed " + std::to_string(seed) + " (again with OBJR_SEED=" + std::to_string(seed) + ")");
+        run(seed, 1500);
+    }
+}
+
+// ---- many threads ----------------------------------------------------------------------------------------------------
+
+// Families of processes fork, write and die at once over one object; each process checks its own private memory.
+TEST_F(Processes, many_threads) {
+    objr_object* object = named("busy", 8);
+    ASSERT_NE(object, nullptr);
+    std::vector<std::thread> threads;
+    std::atomic<unsigned> wrong{0};
+    for (unsigned number = 0; number < 4; number++) {
+        threads.emplace_back([&, number] {
+            std::mt19937 random(number);
+            for (unsigned round = 0; round < 60; round++) {
+                Process parent(world, "busy");
+                if (parent.map(kBase, 6 * kPage, 0, kReadWrite) != 0) wrong++;
+                if (parent.map(kBase + 64 * kPage, 8 * kPage, 0, kReadWrite | OBJR_VM_SHARED, object) != 0) wrong++;
+                if (parent.map(kBase + 128 * kPage, 8 * kPage, 0, kReadWrite, object) != 0) wrong++;
+                for (unsigned i = 0; i < 6; i++)
+                    parent.store(kBase + i * kPage, static_cast<std::uint8_t>(number * 16 + i));
+                Process child(world, "busy child");
+                if (parent.fork(child) != 0) wrong++;
+                std::thread other([&] {
+                    for (unsigned i = 0; i < 6; i++)
+                        if (read(child, kBase + i * kPage) != static_cast<int>(number * 16 + i)) wrong++;
+                    for (unsigned i = 0; i < 8; i++)
+                        child.store(kBase + (64 + i) * kPage, 1);
+                    child.exit();
+                });
+                for (unsigned i = 0; i < 6; i++)
+                    parent.store(kBase + i * kPage, 0xcc);
+                for (unsigned i = 0; i < 8; i++)
+                    parent.store(kBase + (128 + random() % 8) * kPage, 2);
+                if (round % 8 == 0) objr_object_truncate(object, (1 + random() % 8) * kPage);
+                other.join();
+            }
+        });
+    }
+    for (unsigned i = 0; i < 5; i++)
+        verify();
+    for (std::thread& thread : threads)
+        thread.join();
+    EXPECT_EQ(wrong, 0U);
+    verify();
+    objr_object_put(object);
+}
+
+} // namespace
