@@ -132,6 +132,7 @@ Result<FaultHandler::Progress> FaultHandler::map_new(Page* page, Pte expected, P
         Guard guard(table_->lock);
         if (same_mapping(table_->get(address_), expected)) {
             mapped = true;
+            world_.pool.get(*page); // the mapping's; the first reference is ours
             rmap_add_new_anon(world_, *page, vma_, address_);
             table_->set(address_, Pte::present(world_.pool.pfn(*page), rights(vma_.has(VmFlag::write))));
             if (old) {
