@@ -56,7 +56,8 @@ void objr_mm_unmap(objr_mm* mm, objr_u64 start, objr_u64 end) {
 }
 
 int objr_mm_protect(objr_mm* mm, objr_u64 start, objr_u64 end, objr_u32 flags) {
-    return mm_of(mm).protect(Vaddr(start), Vaddr(end), flags).as_int();
+    // The kernel side passes all it knows of the VMA; only the rights change.
+    return mm_of(mm).protect(Vaddr(start), Vaddr(end), flags & (OBJR_VM_READ | OBJR_VM_WRITE | OBJR_VM_EXEC)).as_int();
 }
 
 int objr_mm_fault(objr_mm* mm, objr_u64 address, objr_u32 fault, objr_u32 vm_flags, void* token) {
