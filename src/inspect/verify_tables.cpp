@@ -163,6 +163,8 @@ bool Verifier::check_rights(const Mm& mm, const Vma& vma, Vaddr address, Pte pte
 namespace {
 
 struct ProcessScan {
+    explicit ProcessScan(const Mm& scanned) : mm(scanned) {}
+
     const Mm& mm;
     const char* wrong = nullptr; // the first entry for which there is something to say
     u64 address = 0;
@@ -200,7 +202,7 @@ bool Verifier::check_process(Mm& mm, const Vma& vma) {
     if (!vma.region) {
         return true;
     }
-    ProcessScan scan{.mm = mm};
+    ProcessScan scan(mm);
     const int result = objr_region_scan(vma.region, vma.start.value, vma.end.value, ProcessScan::visit, &scan);
     skipped_ += result < 0 ? 1 : 0;
     return !scan.wrong || OBJR_BAD("%s of mm %u maps pfn 0x%llx at 0x%llx, the module has the entry 0x%llx", scan.wrong, mm.id(),
