@@ -46,9 +46,80 @@
 	CASE(spec_C16_check_finds_defects)		\
 	CASE(spec_C4_vm_set_sibling)
 
+/* pages.cpp: spec P and U8: pages, PTEs, tables. */
+#define OBJR_CASES_PAGES(CASE) \
+	CASE(spec_P1_mapcount) \
+	CASE(spec_P1_mapped_twice_in_one_mm) \
+	CASE(spec_P2_mapping_word) \
+	CASE(spec_P3_address_of_page_in_vma) \
+	CASE(spec_P3_windows_at_different_offsets) \
+	CASE(spec_P4_candidate_is_no_mapping) \
+	CASE(spec_P5_pte_present) \
+	CASE(spec_P5_pte_not_present) \
+	CASE(spec_P5_rights_in_the_tables) \
+	CASE(spec_P5_five_levels) \
+	CASE(spec_P6_tables_on_need) \
+	CASE(spec_P6_tables_of_neighbours) \
+	CASE(spec_U8_pages_are_zeroed) \
+	CASE(pool_exhausted) \
+	CASE(pool_numbers_and_frames)
+
+/* classic.cpp: spec C: the reverse map of Linux 2.6.24. */
+#define OBJR_CASES_CLASSIC(CASE) \
+	CASE(spec_C1_prepared_by_the_first_fault) \
+	CASE(spec_C1_reuses_the_neighbours) \
+	CASE(spec_C1_fork_joins_at_the_tail) \
+	CASE(spec_C1_last_unlink_frees) \
+	CASE(spec_C2_file_vmas) \
+	CASE(spec_C3_fault_allocates_nothing) \
+	CASE(spec_C4_fork_costs_by_vma) \
+	CASE(spec_C4_forked_file_vma_joins_the_set) \
+	CASE(spec_C5_stale_mapping_is_not_believed) \
+	CASE(spec_C8_early_stop) \
+	CASE(spec_C15_mkclean) \
+	CASE(spec_C15_mkclean_of_many) \
+	CASE(spec_C17_mapping_is_kept_when_unmapped)
+
+/* users.cpp: spec U: address spaces as processes see them. */
+#define OBJR_CASES_USERS(CASE) \
+	CASE(spec_U2_fork_separates_writes) \
+	CASE(spec_U2_last_owner_does_not_copy) \
+	CASE(spec_U2_private_write_stays_private) \
+	CASE(spec_U2_shared_after_fork) \
+	CASE(spec_U3_hole_in_the_middle) \
+	CASE(spec_U3_merge) \
+	CASE(spec_U3_move) \
+	CASE(spec_U3_protect) \
+	CASE(spec_U3_follows_the_process_protection) \
+	CASE(spec_U3_bad_ranges) \
+	CASE(spec_U3_failing_allocations)
+
+/* files.cpp: page cache, write-back, truncation, named objects. */
+#define OBJR_CASES_FILES(CASE) \
+	CASE(file_shared_and_private_views) \
+	CASE(file_written_at_last_close) \
+	CASE(file_beyond_the_end) \
+	CASE(spec_U6_truncate) \
+	CASE(file_truncate_needs_write_access) \
+	CASE(file_cut_by_somebody_else) \
+	CASE(file_errors) \
+	CASE(object_names) \
+	CASE(object_freed_at_last_unmap)
+
+/* random.cpp: random sequences against a naive model. */
+#define OBJR_CASES_RANDOM(CASE) \
+	CASE(random_against_model_1) \
+	CASE(random_against_model_2) \
+	CASE(random_against_model_3)
+
 /* SUITE(name, list of cases) */
 #define OBJR_SUITES(SUITE)		\
 	SUITE(shim, OBJR_CASES_SHIM)	\
-	SUITE(trees, OBJR_CASES_TREES)
+	SUITE(trees, OBJR_CASES_TREES) \
+	SUITE(pages, OBJR_CASES_PAGES) \
+	SUITE(classic, OBJR_CASES_CLASSIC) \
+	SUITE(users, OBJR_CASES_USERS) \
+	SUITE(files, OBJR_CASES_FILES) \
+	SUITE(random, OBJR_CASES_RANDOM)
 
 #endif

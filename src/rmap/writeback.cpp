@@ -21,7 +21,7 @@ Status FileMapping::sync(u64 first, u64 last, bool datasync) {
         unmap_beyond(size_in_pages());
         cut_cache(size);
     }
-    void* copy = objr_kvzalloc(kPageSize);
+    void* copy = objr_alloc_pages(0);
     if (!copy) {
         return Errno{OBJR_ENOMEM};
     }
@@ -37,7 +37,7 @@ Status FileMapping::sync(u64 first, u64 last, bool datasync) {
         }
         objr_cond_resched();
     }
-    objr_kvfree(copy);
+    objr_free_pages(copy, 0);
     Status status = Status::from_int(objr_backing_sync(writer, first << kPageShift, ~0ull >> 1, datasync ? 1 : 0));
     return result ? status : result;
 }

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "fixture.h"
+
+namespace objr::test {
+
+// ---- TestWorld
+
+TestWorld::TestWorld(objr_test* test, u32 pool_mb, u32 levels) : test_(test) {
+    const objr_params params = {.pool_mb = pool_mb, .levels = levels, .scheme = "classic"};
+    Result<World*> world = World::create(params);
+    if (world) {
+        world_ = *world;
+    } else {
+        objr_test_fail(test, __FILE__, __LINE__, "no world could be made");
+    }
+}
+
+TestWorld::~TestWorld() {
+    if (!world_) {
+        return;
+    }
+    verify();
+    objr_test* test = test_;
+    OBJR_EXPECT_EQ(world_->pool.free_pages(), world_->pool.size());
+    for (Count count : {Count::anon_pages, Count::file_pages, Count::mapped_pages, Count::mappings, Count::vmas, Count::anon_vmas,
+                        Count::file_mappings, Count::mms, Count::table_pages}) {
+        OBJR_EXPECT_EQ(world_->counters.sum(count), 0);
+    }
+    world_->destroy();
+}
+
+bool TestWorld::verify() {
+    objr_out* out = objr_test_out_create(1024);
+    if (!out) {
+        objr_test_fail(test_, __FILE__, __LINE__, "no memory for the verifier's answer");
+        return false;
+    }
+    int result = objr_show_verify(handle(), out);
+    if (result != 0) {
+        objr_test_fail(test_, __FILE__, __LINE__, objr_test_out_text(out));
+    }
+    objr_test_out_destroy(out);
+    return result == 0;
+}
+
+// ---- Process
+
+Process::Process(objr_test* test, TestWorld& world) : test_(test), world_(world) {
+    Result<Mm*> mm = Mm::create(*world, cpu_);
+    if (mm) {
+        mm_ = *mm;
+    } else {
+        objr_test_fail(test, __FILE__, __LINE__, "no mm could be made");
+    }
+}
+
+void Process::exit() {
+    if (mm_) {
+        static_cast<void>(mm_->unmap(Vaddr(0), mm_->address_end(), Translations::present));
+        mm_->put();
+        mm_ = nullptr;
+    }
+}
+
+Status Process::map(u64 first, u64 last, u32 flags, FileMapping* file, u64 pgoff) {
+    return mm_->map(at(first), at(last), file ? pgoff : at(first).value >> kPageShift, flags, file, nullptr);
+}
+
+s32 Process::try_load(u64 page) {
+    u64 value;
+    return cpu_.load(*mm_, at(page), &value).as_int();
+}
+
+s32 Process::try_store(u64 page, u64 value) { return cpu_.store(*mm_, at(page), value).as_int(); }
+
+u64 Process::load(u64 page) {
+    u64 value = ~0ull;
+    objr_test* test = test_;
+    OBJR_EXPECT_EQ(cpu_.load(*mm_, at(page), &value).as_int(), 0);
+    return value;
+}
+
+void Process::store(u64 page, u64 value) {
+    objr_test* test = test_;
+    OBJR_EXPECT_EQ(cpu_.store(*mm_, at(page), value).as_int(), 0);
+}
+
+Pte Process::pte(u64 page) const {
+    SharedGuard guard(mm_->lock());
+    PageTable* table = mm_->tables().leaf(at(page));
+    if (!table) {
+        return Pte();
+    }
+    Guard table_guard(table->lock);
+    return table->get(at(page));
+}
+
+Page* Process::page(u64 page) const {
+    Pte entry = pte(page);
+    return entry.is_present() ? world_->pool.page_of(entry.pfn()) : nullptr;
+}
+
+// ---- Object
+
+Object::Object(objr_test* test, TestWorld& world, const char* name, u64 pages) {
+    const objr_owner owner = {.uid = 0, .gid = 0, .is_root = 1};
+    Result<FileMapping*> file = FileMapping::of_name(*world, name, pages * kPageSize, OBJR_OBJECT_CREATE, owner);
+    if (file) {
+        file_ = *file;
+    } else {
+        objr_test_fail(test, __FILE__, __LINE__, "no object could be made");
+    }
+}
+
+void Object::close() {
+    if (file_) {
+        file_->put();
+        file_ = nullptr;
+    }
+}
+
+// ---- walks
+
+u32 count_mappers(World& world, Page& page, WalkCost* cost) {
+    WalkCost own;
+    u32 found = 0;
+    SharedGuard quiesce(world.quiesce);
+    PageLock lock(page);
+    rmap_walk(world, page, EarlyStop::no, cost ? *cost : own, [&](const Mapping&) {
+        found++;
+        return Visit::go_on;
+    });
+    return found;
+}
+
+} // namespace objr::test
