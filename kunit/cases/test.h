@@ -63,7 +63,7 @@ struct Number {
 };
 
 template <class T>
-constexpr Number number_of(const T& value) {
+constexpr Number number_of(T value) {
     if constexpr (std::is_enum_v<T>) {
         return number_of(static_cast<std::underlying_type_t<T>>(value));
     } else if constexpr (std::is_integral_v<T>) {
@@ -123,18 +123,20 @@ private:
     unsigned long used_ = 0;
 };
 
-template <class Left, class Right>
-bool expect_eq(objr_test* test, const char* file, int line, const char* left_text, const char* right_text,
-               const Left& left, const Right& right) {
-    const Number l = number_of(left);
-    const Number r = number_of(right);
-    if (l == r) {
+/* Out of line: a failure's text must not take room in the stack frame of each body, the kernel's are small. */
+[[gnu::noinline]] inline void report_eq(objr_test* test, const char* file, int line, const char* left_text,
+                                        const char* right_text, Number left, Number right) {
+    Line message;
+    message.add(left_text).add(" is ").add(left).add(", expected ").add(right_text).add(" which is ").add(right);
+    objr_test_fail(test, file, line, message.text());
+}
+
+inline bool expect_eq(objr_test* test, const char* file, int line, const char* left_text, const char* right_text,
+                      Number left, Number right) {
+    if (left == right) {
         return true;
     }
-    Line message;
-    message.add(left_text).add(" is ").add(l).add(", expected ").add(right_text);
-    message.add(" which is ").add(r);
-    objr_test_fail(test, file, line, message.text());
+    report_eq(test, file, line, left_text, right_text, left, right);
     return false;
 }
 
@@ -154,7 +156,8 @@ inline bool contains(const char* text, const char* part) {
     }
 }
 
-inline bool expect_text(objr_test* test, const char* file, int line, const char* text, const char* part) {
+[[gnu::noinline]] inline bool expect_text(objr_test* test, const char* file, int line, const char* text,
+                                          const char* part) {
     if (contains(text, part)) {
         return true;
     }
@@ -172,7 +175,9 @@ inline bool expect_text(objr_test* test, const char* file, int line, const char*
     void objr_case_##name([[maybe_unused]] objr_test* test)
 
 #define OBJR_CHECK_(condition, text) ((condition) ? true : (objr_test_fail(test, __FILE__, __LINE__, text), false))
-#define OBJR_CHECK_EQ_(left, right) objr_test_detail::expect_eq(test, __FILE__, __LINE__, #left, #right, left, right)
+#define OBJR_CHECK_EQ_(left, right)                                                                                    \
+    objr_test_detail::expect_eq(test, __FILE__, __LINE__, #left, #right, objr_test_detail::number_of(left),            \
+                                objr_test_detail::number_of(right))
 
 #define OBJR_EXPECT(condition) static_cast<void>(OBJR_CHECK_(condition, "not true: " #condition))
 #define OBJR_ASSERT(condition)                                                                                         \
