@@ -264,27 +264,14 @@ static void objr_stream_take_last(struct objr_stream *stream)
 	mutex_unlock(&selectors->lock);
 }
 
-/* A selector that could not be read has one line for an answer. */
-static int objr_selector_error(struct objr_stream *stream, u64 *position, struct objr_out *out)
-{
-	if (*position)
-		return 0;
-	*position = 1;
-	objr_out_printf(out, "error %s\n", stream->query.message);
-	return 1;
-}
-
+/* The core also words what is wrong with a bad selector. */
 static int objr_query_item(struct objr_stream *stream, u64 *position, struct objr_out *out)
 {
-	if (stream->query.error)
-		return objr_selector_error(stream, position, out);
 	return objr_show_query(stream->world, &stream->query, position, out);
 }
 
 static int objr_graph_item(struct objr_stream *stream, u64 *position, struct objr_out *out)
 {
-	if (stream->query.error)
-		return objr_selector_error(stream, position, out);
 	return objr_show_graph(stream->world, &stream->query, position, out);
 }
 

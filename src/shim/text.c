@@ -8,13 +8,16 @@
 #include <linux/printk.h>
 #include <linux/seq_file.h>
 #include <linux/stdarg.h>
+#include <linux/string.h>
 
 #include "shim/kernel.h"
 #include "text.h"
 
-/* One line; the newline is put here. */
+/* A line, with its newline or without. */
 void objr_printk(enum objr_level level, const char *format, ...)
 {
+	const size_t length = strlen(format);
+	const char *end = length && format[length - 1] == '\n' ? "" : "\n";
 	struct va_format text = { .fmt = format };
 	va_list arguments;
 
@@ -22,16 +25,16 @@ void objr_printk(enum objr_level level, const char *format, ...)
 	text.va = &arguments;
 	switch (level) {
 	case OBJR_ERR:
-		pr_err("%pV\n", &text);
+		pr_err("%pV%s", &text, end);
 		break;
 	case OBJR_WARN:
-		pr_warn("%pV\n", &text);
+		pr_warn("%pV%s", &text, end);
 		break;
 	case OBJR_NOTICE:
-		pr_notice("%pV\n", &text);
+		pr_notice("%pV%s", &text, end);
 		break;
 	case OBJR_INFO:
-		pr_info("%pV\n", &text);
+		pr_info("%pV%s", &text, end);
 		break;
 	}
 	va_end(arguments);
