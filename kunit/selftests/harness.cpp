@@ -90,65 +90,6 @@ void need_root() {
 
 // ---- memory -------------------------------------------------------------------------------------------------------------------
 
-namespace {
-uint64_t word_of(uint64_t tag, size_t index) { return tag ? (tag ^ (index << 48)) * 0x9e3779b97f4a7c15ULL | 1 : 0; }
-constexpr size_t kWords = objr::kPage / sizeof(uint64_t);
-} // namespace
-
-void fill(void* page, uint64_t tag) {
-    auto* words = static_cast<volatile uint64_t*>(page);
-    for (size_t i = 0; i < kWords; ++i)
-        words[i] = word_of(tag, i);
-}
-
-bool holds(const void* page, uint64_t tag) {
-    const auto* words = static_cast<const volatile uint64_t*>(page);
-    for (size_t i = 0; i < kWords; ++i)
-        if (words[i] != word_of(tag, i))
-            return false;
-    return true;
-}
-
-namespace {
-thread_local sigjmp_buf way_back;
-thread_local volatile sig_atomic_t expecting;
-
-void on_signal(int signal) {
-    if (!expecting) { // not ours: die of it
-        struct sigaction action {};
-        action.sa_handler = SIG_DFL;
-        sigaction(signal, &action, nullptr);
-        return;
-    }
-    siglongjmp(way_back, signal);
-}
-} // namespace
-
-int signal_of(const std::function<void()>& access) {
-    struct sigaction action {};
-    action.sa_handler = on_signal;
-    sigaction(SIGSEGV, &action, nullptr);
-    sigaction(SIGBUS, &action, nullptr);
-    const int signal = sigsetjmp(way_back, 1);
-    if (!signal) {
-        expecting = 1;
-        access();
-    }
-    expecting = 0;
-    return signal;
-}
-
-int read_signal(const void* address) {
-    return signal_of([=] { (void)*static_cast<const Byte*>(address); });
-}
-
-int write_signal(void* address) {
-    return signal_of([=] {
-        auto* byte = static_cast<Byte*>(address);
-        *byte = *byte;
-    });
-}
-
 int device(int flags) {
     const int fd = objr::open_device(flags);
     CHECK_OK(fd);
@@ -156,10 +97,10 @@ int device(int flags) {
 }
 
 void* map_pages(int device, size_t pages, int prot, uint64_t pgoff) {
-    void* memory = objr::map(device, pages * objr::kPage, prot, pgoff);
-    if (memory == MAP_FAILED)
+    void* mapped = objr::map(device, pages * objr::kPage, prot, pgoff);
+    if (mapped == MAP_FAILED)
         fail(__FILE__, __LINE__, with_errno("mmap of the device"));
-    return memory;
+    return mapped;
 }
 
 bool becomes(const std::function<bool()>& condition, unsigned seconds) {

@@ -8,8 +8,6 @@
 #ifndef OBJRMAP_SELFTESTS_HARNESS_H
 #define OBJRMAP_SELFTESTS_HARNESS_H
 
-#include <csetjmp>
-#include <csignal>
 #include <functional>
 #include <sstream>
 #include <string>
@@ -19,6 +17,7 @@
 #include <sys/wait.h>
 
 #include "client.h"
+#include "memory.h"
 
 namespace harness {
 
@@ -82,16 +81,12 @@ inline std::string with_errno(const char* what) {
 
 using Byte = volatile unsigned char;
 
-inline unsigned char* at(void* base, size_t page) { return static_cast<unsigned char*>(base) + page * objr::kPage; }
-
-// A page full of words that only this tag gives; holds: it is all there; holds(page, 0): the page is zero.
-void fill(void* page, uint64_t tag);
-bool holds(const void* page, uint64_t tag);
-
-// The signal that the access gets (SIGSEGV, SIGBUS), 0 for none.
-int signal_of(const std::function<void()>& access);
-int read_signal(const void* address);
-int write_signal(void* address); // writes the byte that is there
+using memory::at;
+using memory::fill;
+using memory::holds;
+using memory::read_signal;
+using memory::signal_of;
+using memory::write_signal;
 
 // Maps pages of the pool, which must succeed.
 void* map_pages(int device, size_t pages, int prot = PROT_READ | PROT_WRITE, uint64_t pgoff = 0);
