@@ -2,12 +2,18 @@
 //
 // process_test.cpp: processes on the pool, with translations of their own that the core must keep true (lock.h, rule L3).
 // The core is driven through shim/module.h only.
+#include "../cases/inject.h"
+#include "../cases/memory_backing.h"
 #include "out.h"
 #include "process.h"
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <memory>
 #include <optional>
 #include <random>
@@ -130,6 +136,38 @@ TEST_F(Processes, objects_are_shared_and_viewed_privately) {
     objr_object_put(object);
 }
 
+TEST_F(Processes, every_write_to_a_file_is_noticed) {
+    objr_memory_file* file = objr_memory_file_create("file", 4 * kPage, 4 * kPage, 3);
+    ASSERT_NE(file, nullptr);
+    objr_object* object = nullptr;
+    ASSERT_EQ(objr_object_of_file(world, objr_memory_file_open(file, 1), &object), 0);
+    {
+        Process one(world, "one"), two(world, "two");
+        ASSERT_EQ(one.map(kBase, 4 * kPage, 0, kReadWrite | OBJR_VM_SHARED, object), 0);
+        ASSERT_EQ(two.map(kBase, 4 * kPage, 0, kReadWrite | OBJR_VM_SHARED, object), 0);
+        EXPECT_EQ(read(one, kBase + 9), objr_memory_file_byte(3, 9));
+        for (int round = 1; round <= 3; round++) {
+            Process& writer = round == 2 ? two : one;
+            EXPECT_EQ(writer.store(kBase + kPage + 9, static_cast<std::uint8_t>(round)), Outcome::kOk);
+            EXPECT_EQ(objr_object_sync(object, 0, ~0ULL, 0), 0);
+            std::uint8_t byte = 0;
+            EXPECT_EQ(objr_memory_file_read(file, kPage + 9, &byte, 1), 1U);
+            EXPECT_EQ(byte, round);
+            verify();
+        }
+        const objr_u32 writes = objr_memory_file_calls(file, OBJR_MEMORY_WRITE);
+        EXPECT_EQ(objr_object_sync(object, 0, ~0ULL, 0), 0);
+        EXPECT_EQ(objr_memory_file_calls(file, OBJR_MEMORY_WRITE), writes) << "what is clean is not written";
+        two.store(kBase + 3 * kPage, 77);
+    }
+    objr_object_put(object); // the last one writes back
+    std::uint8_t byte = 0;
+    EXPECT_EQ(objr_memory_file_read(file, 3 * kPage, &byte, 1), 1U);
+    EXPECT_EQ(byte, 77);
+    EXPECT_EQ(objr_memory_file_users(file), 0U);
+    objr_memory_file_destroy(file);
+}
+
 TEST_F(Processes, moved_and_protected_memory_keeps_its_contents) {
     Process process(world, "mover");
     ASSERT_EQ(process.map(kBase, 8 * kPage, 3, kReadWrite), 0);
@@ -187,26 +225,51 @@ struct ModelProcess {
     std::unique_ptr<Process> real;
 };
 
+// Object 0 is a named one, object 1 a file.
 class RandomProcesses : public Processes {
 protected:
-    void run(unsigned seed, unsigned steps) {
+    enum class Allocations { kSucceed, kFailSometimes };
+
+    void run(unsigned seed, unsigned steps, Allocations allocations) {
         random.seed(seed);
-        for (int i = 0; i < 2; i++) {
-            model_objects[i] = {};
-            objects[i] = named(i == 0 ? "a" : "b", kObjectPages);
-        }
+        failing = allocations == Allocations::kFailSometimes;
+        for (ModelObject& object : model_objects)
+            object = {};
+        for (objr_u64 i = 0; i < kObjectPages; i++)
+            model_objects[1].bytes[i] = objr_memory_file_byte(seed, i * kPage + kByte);
+        objects[0] = named("a", kObjectPages);
+        file = objr_memory_file_create("b", kObjectPages * kPage, kObjectPages * kPage, seed);
+        ASSERT_NE(file, nullptr);
+        ASSERT_EQ(objr_object_of_file(world, objr_memory_file_open(file, 1), &objects[1]), 0);
         processes.resize(5);
         start(processes[0]);
         for (step = 0; step < steps && !HasFailure(); step++) {
+            injected = failing && below(3) == 0;
+            objr_test_fail_nth_allocation(injected ? static_cast<unsigned>(1 + below(8)) : 0);
             one_step();
+            objr_test_fail_nth_allocation(0);
             if (step % 16 == 0) verify();
         }
         verify();
         processes.clear();
         for (objr_object* object : objects)
             objr_object_put(object);
+        if (!HasFailure()) compare_file();
+        objr_memory_file_destroy(file);
     }
 
+    void run_seeds(unsigned count, unsigned steps, Allocations allocations) {
+        const char* chosen = std::getenv("OBJR_SEED");
+        const unsigned first = chosen != nullptr ? static_cast<unsigned>(std::atol(chosen)) : 1;
+        if (chosen != nullptr) count = 1;
+        std::printf("note: seeds %u to %u, %u steps each\n", first, first + count - 1, steps);
+        for (unsigned seed = first; seed < first + count && !HasFailure(); seed++) {
+            SCOPED_TRACE("seed " + std::to_string(seed) + " (again with OBJR_SEED=" + std::to_string(seed) + ")");
+            run(seed, steps, allocations);
+        }
+    }
+
+private:
     objr_u64 below(objr_u64 n) { return std::uniform_int_distribution<objr_u64>(0, n - 1)(random); }
 
     void start(ModelProcess& process) {
@@ -218,29 +281,28 @@ protected:
         ModelProcess& process = processes[below(processes.size())];
         if (!process.real) return birth(process);
         const objr_u64 first = below(kArena), pages = 1 + below(std::min<objr_u64>(8, kArena - first));
-        switch (below(16)) {
-        case 0:
-        case 1: return map(process, first, pages);
-        case 2: return unmap(process, first, pages);
-        case 3: return move(process, first, pages);
-        case 4: return protect(process, first, pages);
-        case 5:
-            if (below(3) == 0) return death(process);
-            break;
-        case 6:
-            if (below(3) == 0) return truncate();
-            break;
-        default: break;
-        }
+        const objr_u64 choice = below(32);
+        if (choice < 4) return map(process, first, pages);
+        if (choice < 6) return unmap(process, first, pages);
+        if (choice < 8) return move(process, first, pages);
+        if (choice < 10) return protect(process, first, pages);
+        if (choice == 10) return death(process);
+        if (choice == 11) return truncate();
+        if (choice == 12) return sync();
         access(process, below(kArena), below(2) != 0);
     }
+
+    // 0 was expected: -ENOMEM will do as well where an allocation has failed.
+    bool refused(int result) const { return injected && result == -OBJR_ENOMEM; }
 
     // A child of somebody, or the first of a new family.
     void birth(ModelProcess& process) {
         start(process);
         ModelProcess& parent = processes[below(processes.size())];
         if (!parent.real || &parent == &process) return;
-        ASSERT_EQ(parent.real->fork(*process.real), 0) << at();
+        const int result = parent.real->fork(*process.real);
+        if (refused(result)) return death(process);
+        ASSERT_EQ(result, 0) << at();
         process.pages = parent.pages;
     }
 
@@ -259,6 +321,7 @@ protected:
         const objr_u32 flags = kReadWrite | (page.shared ? OBJR_VM_SHARED : 0);
         const int result = process.real->map(address(first), pages * kPage, page.pgoff, flags,
                                              page.object < 0 ? nullptr : objects[page.object]);
+        if (refused(result)) return;
         ASSERT_EQ(result, free ? 0 : -OBJR_EEXIST) << at();
         if (!free) return;
         for (objr_u64 i = 0; i < pages; i++, page.pgoff++)
@@ -266,32 +329,36 @@ protected:
     }
 
     void unmap(ModelProcess& process, objr_u64 first, objr_u64 pages) {
-        ASSERT_EQ(process.real->unmap(address(first), pages * kPage), 0) << at();
+        const int result = process.real->unmap(address(first), pages * kPage);
+        if (refused(result)) return;
+        ASSERT_EQ(result, 0) << at();
         process.pages.erase(process.pages.lower_bound(first), process.pages.lower_bound(first + pages));
     }
 
     void move(ModelProcess& process, objr_u64 first, objr_u64 pages) {
-        const objr_u64 to = below(kArena);
+        const objr_u64 to = below(kArena - pages + 1);
         if (to < first + pages && first < to + pages) return;
         const int result = process.real->move(address(first), address(to), pages * kPage);
-        if (result == 0) {
-            for (objr_u64 i = 0; i < pages; i++) {
-                ASSERT_TRUE(process.pages.contains(first + i) && !process.pages.contains(to + i)) << at();
-                process.pages[to + i] = process.pages[first + i];
-                process.pages.erase(first + i);
-            }
-        } else {
-            ASSERT_TRUE(result == -OBJR_EFAULT || result == -OBJR_EEXIST) << result << at();
+        if (result != 0) {
+            ASSERT_TRUE(refused(result) || result == -OBJR_EFAULT || result == -OBJR_EEXIST) << result << at();
+            return;
+        }
+        for (objr_u64 i = 0; i < pages; i++) {
+            ASSERT_TRUE(process.pages.contains(first + i) && !process.pages.contains(to + i)) << at();
+            process.pages[to + i] = process.pages[first + i];
+            process.pages.erase(first + i);
         }
     }
 
     void protect(ModelProcess& process, objr_u64 first, objr_u64 pages) {
+        if (injected) pages = 1; // as in Linux, a failure half-way leaves the first half changed
         const bool writable = below(2) != 0;
         bool mapped = true;
         for (objr_u64 i = 0; i < pages; i++)
             mapped = mapped && process.pages.contains(first + i);
         const int result =
             process.real->protect(address(first), pages * kPage, OBJR_VM_READ | (writable ? OBJR_VM_WRITE : 0));
+        if (refused(result)) return;
         ASSERT_EQ(result, mapped ? 0 : -OBJR_ENOMEM) << at();
         for (objr_u64 i = 0; mapped && i < pages; i++)
             process.pages[first + i].writable = writable;
@@ -302,14 +369,31 @@ protected:
         const auto which = below(2);
         ModelObject& object = model_objects[which];
         const objr_u64 pages = 1 + below(kObjectPages);
-        ASSERT_EQ(objr_object_truncate(objects[which], pages * kPage), 0) << at();
+        const int result = objr_object_truncate(objects[which], pages * kPage);
+        if (refused(result)) return;
+        ASSERT_EQ(result, 0) << at();
         for (objr_u64 i = pages; i < kObjectPages; i++)
             object.bytes[i] = 0;
-        if (pages < object.pages)
-            for (ModelProcess& process : processes)
-                for (auto& [number, page] : process.pages)
-                    if (page.object == static_cast<int>(which) && page.pgoff >= pages) page.own.reset();
+        for (ModelProcess& process : processes)
+            for (auto& [number, page] : process.pages)
+                if (page.object == static_cast<int>(which) && page.pgoff >= pages) page.own.reset();
         object.pages = pages;
+    }
+
+    void sync() {
+        const int result = objr_object_sync(objects[1], 0, ~0ULL, 0);
+        if (refused(result)) return;
+        ASSERT_EQ(result, 0) << at();
+        compare_file();
+    }
+
+    void compare_file() {
+        ASSERT_EQ(objr_memory_file_size(file), model_objects[1].pages * kPage) << at();
+        for (objr_u64 i = 0; i < model_objects[1].pages; i++) {
+            std::uint8_t byte = 0;
+            ASSERT_EQ(objr_memory_file_read(file, i * kPage + kByte, &byte, 1), 1U);
+            ASSERT_EQ(byte, model_objects[1].bytes[i]) << "page " << i << " of the file" << at();
+        }
     }
 
     void access(ModelProcess& process, objr_u64 number, bool write) {
@@ -317,27 +401,25 @@ protected:
         const auto found = process.pages.find(number);
         ModelPage* page = found == process.pages.end() ? nullptr : &found->second;
         Outcome expected = Outcome::kOk;
-        if (page == nullptr || (write && !page->writable))
+        if (page == nullptr || (write && !page->writable)) {
             expected = Outcome::kSegv;
-        else if (page->object >= 0 && page->pgoff >= model_objects[page->object].pages)
+        } else if (page->object >= 0 && page->pgoff >= model_objects[page->object].pages) {
             expected = Outcome::kBus;
-        if (write) {
-            const auto byte = static_cast<std::uint8_t>(below(256));
-            ASSERT_EQ(process.real->store(where, byte), expected) << at();
-            if (expected != Outcome::kOk) return;
-            if (page->shared)
-                model_objects[page->object].bytes[page->pgoff] = byte;
-            else
-                page->own = byte;
-
-        } else {
-            std::uint8_t byte = 0;
-            ASSERT_EQ(process.real->load(where, &byte), expected) << at();
-            if (expected != Outcome::kOk) return;
-            const std::uint8_t wanted = page->own           ? *page->own
-                                        : page->object >= 0 ? model_objects[page->object].bytes[page->pgoff]
-                                                            : 0;
+        }
+        auto byte = static_cast<std::uint8_t>(below(256));
+        const Outcome outcome = write ? process.real->store(where, byte) : process.real->load(where, &byte);
+        if (injected && outcome == Outcome::kBus) return;
+        ASSERT_EQ(outcome, expected) << (write ? "store" : "load") << at() << ", page " << number;
+        if (outcome != Outcome::kOk) return;
+        std::uint8_t& object_byte =
+            model_objects[page->object < 0 ? 0 : page->object].bytes[page->pgoff % kObjectPages];
+        if (!write) {
+            const std::uint8_t wanted = page->own ? *page->own : page->object >= 0 ? object_byte : 0;
             ASSERT_EQ(byte, wanted) << at() << ", page " << number;
+        } else if (page->shared) {
+            object_byte = byte;
+        } else {
+            page->own = byte;
         }
     }
 
@@ -345,19 +427,19 @@ protected:
     std::string at() const { return " at step " + std::to_string(step); }
 
     std::mt19937 random;
+    bool failing = false; // allocations fail now and then
+    bool injected = false; // one may fail in this step
     unsigned step = 0;
     std::vector<ModelProcess> processes;
     ModelObject model_objects[2];
     objr_object* objects[2] = {};
+    objr_memory_file* file = nullptr;
 };
 
-TEST_F(RandomProcesses, agree_with_the_model) {
-    const char* chosen = std::getenv("OBJR_SEED");
-    const unsigned first = chosen != nullptr ? static_cast<unsigned>(std::atol(chosen)) : 1;
-    for (unsigned seed = first; seed < first + (chosen != nullptr ? 1 : 20) && !HasFailure(); seed++) {
-        SCOPED_TRACE("seed " + std::to_string(seed) + " (again with OBJR_SEED=" + std::to_string(seed) + ")");
-        run(seed, 1500);
-    }
+TEST_F(RandomProcesses, agree_with_the_model) { run_seeds(20, 1500, Allocations::kSucceed); }
+
+TEST_F(RandomProcesses, agree_with_the_model_when_allocations_fail) {
+    run_seeds(20, 1500, Allocations::kFailSometimes);
 }
 
 // ---- many threads ----------------------------------------------------------------------------------------------------
