@@ -91,6 +91,7 @@
 	CASE(spec_U3_move) \
 	CASE(spec_U3_protect) \
 	CASE(spec_U3_follows_the_process_protection) \
+	CASE(spec_U3_debugger_access) \
 	CASE(spec_U3_bad_ranges) \
 	CASE(spec_U3_failing_allocations)
 
@@ -112,6 +113,24 @@
 	CASE(random_against_model_2) \
 	CASE(random_against_model_3)
 
+/* inspect.cpp: selectors, answers, lists, graphs, and what the verifier sees. */
+#define OBJR_CASES_INSPECT(CASE) \
+	CASE(inspect_parse) \
+	CASE(inspect_parse_errors) \
+	CASE(inspect_parse_noise) \
+	CASE(inspect_answer) \
+	CASE(inspect_json) \
+	CASE(inspect_free_and_range) \
+	CASE(inspect_address_errors) \
+	CASE(inspect_file) \
+	CASE(inspect_names_are_escaped) \
+	CASE(inspect_lists) \
+	CASE(inspect_graph) \
+	CASE(inspect_failing_allocations) \
+	CASE(verify_sees_broken_pages) \
+	CASE(verify_sees_broken_tables) \
+	CASE(verify_sees_broken_objects)
+
 /* SUITE(name, list of cases) */
 #define OBJR_SUITES(SUITE)		\
 	SUITE(shim, OBJR_CASES_SHIM)	\
@@ -120,6 +139,7 @@
 	SUITE(classic, OBJR_CASES_CLASSIC) \
 	SUITE(users, OBJR_CASES_USERS) \
 	SUITE(files, OBJR_CASES_FILES) \
-	SUITE(random, OBJR_CASES_RANDOM)
+	SUITE(random, OBJR_CASES_RANDOM) \
+	SUITE(inspect, OBJR_CASES_INSPECT)
 
 #endif

@@ -23,6 +23,7 @@ namespace objr {
 struct Tally {
     u64 hashes = 0;
     u32 count = 0;
+    u32 private_writable = 0; // of these, entries that let a copy-on-write Vma write
 
     void add(u32 mm_id, Vaddr address) {
         u64 mixed = (address.value ^ (static_cast<u64>(mm_id) << 1)) * 0x9e3779b97f4a7c15ull;
@@ -30,7 +31,7 @@ struct Tally {
         hashes += mixed ^ (mixed >> 32);
         count++;
     }
-    friend bool operator==(const Tally&, const Tally&) = default;
+    bool same_entries(const Tally& other) const { return hashes == other.hashes && count == other.count; }
 };
 static_assert(sizeof(Tally) == 16, "the price of a check, for each page of the pool");
 
@@ -52,7 +53,7 @@ private:
     bool check_table(Mm& mm, const u64* entries, u32 level, Vaddr base);
     bool check_upper(const Mm& mm, Vaddr address, u32 level, u64 entry);
     bool check_entry(const Mm& mm, const Vma* vma, Vaddr address, Pte pte);
-    bool check_rights(const Mm& mm, const Vma& vma, Vaddr address, Pte pte, const Page& page);
+    bool check_rights(const Mm& mm, const Vma& vma, Vaddr address, Pte pte);
     bool check_process(Mm& mm, const Vma& vma);
 
     // verify_pages.cpp: reverse

@@ -10,7 +10,8 @@ bool Verifier::check_pages() {
     constexpr u32 kPatience = 1u << 20;
     for (u32 n = 0; n < world_.pool.size(); n++) {
         Page& page = world_.pool.page(n);
-        for (u32 i = 0; i < kPatience && page.refcount.load() == 0 && !page.has(PageFlag::free); i++) {
+        const bool unmapped = tallies_[n].count == 0;
+        for (u32 i = 0; i < kPatience && unmapped && page.refcount.load() == 0 && !page.has(PageFlag::free); i++) {
             objr_cond_resched();
         }
         if (!(page.has(PageFlag::free) ? check_free(page) : check_used(page))) {
@@ -51,6 +52,10 @@ bool Verifier::check_used(Page& page) {
     if (found != 0 && page.mapping().is_none()) {
         return OBJR_BAD("V5: page %u is mapped %u times and belongs to no object", n, found);
     }
+    if (tallies_[n].private_writable != 0 && (found != 1 || !page.mapping().is_anon())) {
+        return OBJR_BAD("M2: page %u, %s with %u mappings, can be written through a private one without a copy", n,
+                        is_file ? "of a file" : "anon", found);
+    }
     mapped_pages_ += found != 0 ? 1 : 0;
     anon_pages_ += found != 0 && page.mapping().is_anon() ? 1 : 0;
     file_pages_ += is_file ? 1 : 0;
@@ -88,7 +93,7 @@ bool Verifier::check_reverse(Page& page) {
     if (locked) {
         page.unlock();
     }
-    return found == tallies_[world_.pool.number(page)] || report_unfound(page, found);
+    return found.same_entries(tallies_[world_.pool.number(page)]) || report_unfound(page, found);
 }
 
 // Look for the mapping that the reverse map has missed, for the report.

@@ -137,11 +137,14 @@ bool Verifier::check_entry(const Mm& mm, const Vma* vma, Vaddr address, Pte pte)
         return OBJR_BAD("V4: mm %u maps page %u at 0x%llx, which is free", mm.id(), world_.pool.number(*page), address.value);
     }
     mappings_++;
-    tallies_[world_.pool.number(*page)].add(mm.id(), address);
-    return check_rights(mm, *vma, address, pte, *page);
+    Tally& tally = tallies_[world_.pool.number(*page)];
+    tally.add(mm.id(), address);
+    tally.private_writable += pte.writable() && vma->copies_on_write() ? 1 : 0;
+    return check_rights(mm, *vma, address, pte);
 }
 
-bool Verifier::check_rights(const Mm& mm, const Vma& vma, Vaddr address, Pte pte, const Page& page) {
+// That a private mapping may write only what is its own is seen when all mappings of the page are known: check_used.
+bool Verifier::check_rights(const Mm& mm, const Vma& vma, Vaddr address, Pte pte) {
     const char* excess = nullptr;
     if (pte.user() && !vma.has(VmFlag::read) && !vma.has(VmFlag::write) && !vma.has(VmFlag::exec)) {
         excess = "can be read, which its Vma forbids";
@@ -149,13 +152,9 @@ bool Verifier::check_rights(const Mm& mm, const Vma& vma, Vaddr address, Pte pte
         excess = "can be written, which its Vma forbids";
     } else if (pte.executable() && !vma.has(VmFlag::exec)) {
         excess = "can be executed, which its Vma forbids";
-    } else if (pte.writable() && vma.copies_on_write() && !page.mapping().is_anon()) {
-        excess = "can be written, and a private mapping would write to the file";
-    } else if (pte.writable() && vma.copies_on_write() && page.mappings() != 1) {
-        excess = "can be written without a copy, and others map it";
     }
-    return !excess || OBJR_BAD("M2: page %u of mm %u at 0x%llx (entry 0x%llx, mapcount %u) %s", world_.pool.number(page), mm.id(),
-                               address.value, pte.word(), page.mappings(), excess);
+    return !excess ||
+           OBJR_BAD("M2: the page of mm %u at 0x%llx, entry 0x%llx, %s", mm.id(), address.value, pte.word(), excess);
 }
 
 // ---- the process's own tables: a cache of the module's
