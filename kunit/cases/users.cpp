@@ -198,6 +198,35 @@ OBJR_TEST(spec_U3_follows_the_process_protection) {
     OBJR_EXPECT_EQ(a.try_store(0, 2), -OBJR_EACCES);
 }
 
+// ptrace: may write to a read-only private mapping, never past it to an object that the process may only read.
+OBJR_TEST(spec_U3_debugger_access) {
+    TestWorld world(test);
+    Object object(test, world, "traced", 4);
+    Process a(test, world);
+    Process w(test, world);
+    OBJR_ASSERT(w.map(0, 4, kShared, object.get(), 0));
+    OBJR_ASSERT(a.map(0, 4, kReadOnly, object.get(), 0));
+    OBJR_ASSERT(a.map(10, 14, (kReadOnly & ~OBJR_VM_MAYWRITE) | OBJR_VM_SHARED, object.get(), 0));
+    OBJR_ASSERT(a.map(20, 24, OBJR_VM_MAYWRITE)); // no access at all
+    w.store(1, 5);
+    OBJR_EXPECT_EQ(a.load(1), 5);
+    objr_mm* mm = reinterpret_cast<objr_mm*>(&a.mm());
+    u64 word = 0;
+    OBJR_EXPECT_EQ(objr_mm_access(mm, at(11).value, &word, sizeof(word), 0), sizeof(word));
+    OBJR_EXPECT_EQ(word, 5);
+    word = 6;
+    OBJR_EXPECT_EQ(objr_mm_access(mm, at(11).value, &word, sizeof(word), 1), -OBJR_EACCES);
+    OBJR_EXPECT_EQ(objr_mm_access(mm, at(1).value, &word, sizeof(word), 1), sizeof(word));
+    OBJR_EXPECT_EQ(a.load(1), 6);
+    OBJR_EXPECT_EQ(w.load(1), 5);
+    OBJR_EXPECT_EQ(a.try_store(1, 7), -OBJR_EACCES);
+    OBJR_EXPECT_EQ(objr_mm_access(mm, at(1).value, &word, sizeof(word), 1), sizeof(word)); // its own page by now
+    OBJR_EXPECT_EQ(a.try_store(1, 7), -OBJR_EACCES);
+    OBJR_EXPECT_EQ(objr_mm_access(mm, at(20).value, &word, sizeof(word), 0), -OBJR_EACCES);
+    OBJR_EXPECT_EQ(objr_mm_access(mm, at(1).value + 4092, &word, sizeof(word), 0), -OBJR_EINVAL);
+    OBJR_EXPECT_EQ(objr_mm_access(mm, at(50).value, &word, sizeof(word), 0), -OBJR_EFAULT);
+}
+
 OBJR_TEST(spec_U3_bad_ranges) {
     TestWorld world(test);
     Process a(test, world);

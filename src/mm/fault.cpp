@@ -109,7 +109,7 @@ Result<FaultHandler::Progress> FaultHandler::fault_none() {
 
 // A page of the object itself; it is locked, so it cannot be truncated under us.
 Result<FaultHandler::Progress> FaultHandler::map_file_page(Page* page) {
-    bool writable = write_; // a clean page is mapped read-only, so that the first write is noticed
+    bool writable = write_ && vma_.has(VmFlag::write); // a clean page is mapped read-only, so that the first write is noticed
     {
         Guard guard(table_->lock);
         if (table_->get(address_).is_none()) {
@@ -171,7 +171,8 @@ Result<FaultHandler::Progress> FaultHandler::fault_present(Page& page, Pte pte) 
             bool mine = !vma_.copies_on_write() || (page.mapping().is_anon() && page.mappings() == 1);
             copy = write_ && !pte.writable() && !mine;
             if (!copy) {
-                table_->set(address_, pte.with(Pte::kAccessed | (write_ ? Pte::kWrite | Pte::kDirty : 0)));
+                u64 write_bits = Pte::kDirty | (vma_.has(VmFlag::write) ? Pte::kWrite : 0);
+                table_->set(address_, pte.with(Pte::kAccessed | (write_ ? write_bits : 0)));
             }
         }
     }
@@ -283,6 +284,11 @@ Result<Page*> Mm::get_locked_page(Vaddr address, Access access) {
     Vma* vma = find(address);
     if (!vma) {
         return Errno{OBJR_EFAULT};
+    }
+    // A debugger may write where the process may not, but only to what is the process's own (FOLL_FORCE in Linux).
+    bool forced = access == Access::write && vma->copies_on_write() && vma->has(VmFlag::may_write);
+    if (!permitted(*vma, access) && !forced) {
+        return Errno{OBJR_EACCES};
     }
     FaultHandler handler(*this, *vma, address, access);
     FaultHandler::Mapped mapped = OBJR_TRY(handler.run());
