@@ -2,9 +2,9 @@
 /*
  * backing.c: the real files behind objects.
  *
- * A backing is an open file of its own, made from the path of the caller's descriptor: what a program later sets on that
- * descriptor (O_APPEND, O_DIRECT) does not change where our writes go. It is read through the page cache, without the
- * inode lock, so that a fault may fill a page while a write() to the very file waits for that fault.
+ * A backing is an open file of its own, made from the path of the caller's descriptor: what a program later sets on
+ * that descriptor (O_APPEND, O_DIRECT) does not change where our writes go. It is read through the page cache, without
+ * the inode lock, so that a fault may fill a page while a write() to the very file waits for that fault.
  *
  * Context: everything sleeps but key, size and writable. objr_backing_write, _sync and _truncate take locks of the
  * filesystem: never from a fault, nor under mmap_lock.

@@ -5,9 +5,9 @@
  *
  * VMAs and page tables of a process stay in place under its mmap_lock, or under the i_mmap_rwsem of the pseudo inode
  * that its VMAs are linked to. The first is only ever tried here: the caller may hold module locks, and may hold
- * mmap_lock itself. When it cannot be had, or when a part of the range is not the region's any more (munmap works on with
- * detached VMAs and mmap_lock held for read; mremap may have taken the PTEs elsewhere), the second is taken, and every
- * VMA of the address space that has the wanted pgoff and the same origin is treated, in the order of the tree: mremap
+ * mmap_lock itself. When it cannot be had, or when a part of the range is not the region's any more (munmap works on
+ * with detached VMAs and mmap_lock held for read; mremap may have taken the PTEs elsewhere), the second is taken, and
+ * every VMA of the address space that has the wanted pgoff and the same origin is treated, in the order of the tree: mremap
  * and fork rely on that order while PTEs are on their way.
  *
  * A dropped translation has left all TLBs when objr_region_zap returns, also if the kernel itself was about to drop it:
@@ -46,8 +46,8 @@ typedef int (*objr_vma_visit)(struct vm_area_struct *vma, unsigned long start, u
 /* ---- finding the VMAs ---------------------------------------------------------------------------------------- */
 
 /*
- * Visit the region's VMAs in [start, end) of its address space, whose mmap_lock is held. 1: other things were met in the
- * range, or nothing; what was the region's there may still be on its way out, or be at another place.
+ * Visit the region's VMAs in [start, end) of its address space, whose mmap_lock is held. 1: other things were met in
+ * the range, or nothing; what was the region's there may still be on its way out, or be at another place.
  */
 static int objr_walk_mm(struct objr_region *region, unsigned long start, unsigned long end,
 			objr_vma_visit visit, void *context)
