@@ -7,8 +7,8 @@
  * that its VMAs are linked to. The first is only ever tried here: the caller may hold module locks, and may hold
  * mmap_lock itself. When it cannot be had, or when a part of the range is not the region's any more (munmap works on
  * with detached VMAs and mmap_lock held for read; mremap may have taken the PTEs elsewhere), the second is taken, and
- * every VMA of the address space that has the wanted pgoff and the same origin is treated, in the order of the tree: mremap
- * and fork rely on that order while PTEs are on their way.
+ * every VMA of the address space that has the wanted pgoff and the same origin is treated, in the order of the tree:
+ * mremap and fork rely on that order while PTEs are on their way.
  *
  * A dropped translation has left all TLBs when objr_region_zap returns, also if the kernel itself was about to drop it:
  * two gathers on one mm at a time make the second flush everything, and VM_PFNMAP ranges are flushed before their VMA
