@@ -91,6 +91,13 @@ private:
     friend class FaultHandler;
     Mm(World& world, Mmu& mmu) : world_(world), mmu_(mmu) {}
 
+    // Pages whose entries are gone, to be let go when the translations are.
+    struct PageBatch {
+        static constexpr u32 kPages = 32;
+        Page* pages[kPages];
+        u32 count = 0;
+    };
+    Vaddr take_entries(PageTable& table, Vaddr start, Vaddr end, PageBatch& batch);
     bool range_ok(Vaddr start, Vaddr end) const;
     bool range_free(Vaddr start, Vaddr end) const;
     bool fully_mapped(Vaddr start, Vaddr end) const;
@@ -109,8 +116,10 @@ private:
     Status fault_in(Vma& vma, Vaddr address, Access access, void* token);
     Status fork_vma(Vma& parent, Vaddr start, Vaddr end, objr_region* region);
     Status copy_entries(Vma& parent, Vaddr start, Vaddr end);
+    bool copy_entry(const Vma& parent, PageTable& source, PageTable& target, Vaddr address);
     Status prepare_move(Vaddr from, Vaddr to, u64 length);
     void move_entries(Vaddr from, Vaddr to, u64 length);
+    static void move_within(PageTable& source, Vaddr from, PageTable& target, Vaddr to, u64 bytes);
     void move_vma(Vma& vma, Vaddr to, objr_region* region);
 
     World& world_;

@@ -58,8 +58,18 @@ public:
     PageTable* leaf(Vaddr address, u64* levels_read = nullptr) const;
     // The same, made if missing. Sleeps. ENOMEM: what was made on the way stays (empty tables go with the next free_range).
     Result<PageTable*> make_leaf(Vaddr address);
-    // First leaf at or after `address` and before `end`, skipping holes by whole tables.
+    // First leaf that maps something of [address, end), skipping holes by whole tables; nullptr: none.
     PageTable* next_leaf(Vaddr address, Vaddr end) const;
+    // A range, leaf by leaf: for (auto part = first_part(start, end); part.table; part = first_part(part.end, end)).
+    struct Part {
+        PageTable* table; // nullptr: nothing is left
+        Vaddr start; // the part of the range that this leaf maps
+        Vaddr end;
+    };
+    Part first_part(Vaddr start, Vaddr end) const {
+        PageTable* table = next_leaf(start, end);
+        return table ? Part{table, max(start, table->base), min(end, table->end())} : Part{nullptr, end, end};
+    }
     // Free the tables that map [start, end) and lie wholly within [floor, ceiling), the gap between the neighbouring Vmas.
     // Mm::lock for write.
     void free_range(Vaddr start, Vaddr end, Vaddr floor, Vaddr ceiling);

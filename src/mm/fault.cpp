@@ -109,7 +109,8 @@ Result<FaultHandler::Progress> FaultHandler::fault_none() {
 
 // A page of the object itself; it is locked, so it cannot be truncated under us.
 Result<FaultHandler::Progress> FaultHandler::map_file_page(Page* page) {
-    bool writable = write_ && vma_.has(VmFlag::write); // a clean page is mapped read-only, so that the first write is noticed
+    bool writable =
+        write_ && vma_.has(VmFlag::write); // a clean page is mapped read-only, so that the first write is noticed
     {
         Guard guard(table_->lock);
         if (table_->get(address_).is_none()) {
@@ -224,10 +225,8 @@ u64 FaultHandler::rights(bool writable) const {
 
 static bool permitted(const Vma& vma, Access access) {
     switch (access) {
-    case Access::write:
-        return vma.has(VmFlag::write);
-    case Access::exec:
-        return vma.has(VmFlag::exec);
+    case Access::write: return vma.has(VmFlag::write);
+    case Access::exec: return vma.has(VmFlag::exec);
     case Access::read: // what may be written or executed may be read, on x86
         return vma.has(VmFlag::read) || vma.has(VmFlag::write) || vma.has(VmFlag::exec);
     }

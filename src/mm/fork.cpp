@@ -52,38 +52,39 @@ Status Mm::fork_vma(Vma& parent, Vaddr start, Vaddr end, objr_region* region) {
 }
 
 Status Mm::copy_entries(Vma& parent, Vaddr start, Vaddr end) {
-    for (Vaddr at = start; at < end;) {
-        PageTable* source = parent.mm->tables_.next_leaf(at, end);
-        if (!source) {
-            break;
-        }
-        at = max(at, source->base);
-        PageTable* target = OBJR_TRY(tables_.make_leaf(at));
+    const PageTables& tables = parent.mm->tables_;
+    for (auto part = tables.first_part(start, end); part.table; part = tables.first_part(part.end, end)) {
+        PageTable* target = OBJR_TRY(tables_.make_leaf(part.start));
         u32 copied = 0;
         {
-            Guard source_guard(source->lock);
+            Guard source_guard(part.table->lock);
             NestedGuard target_guard(target->lock);
-            for (Vaddr stop = min(end, source->end()); at < stop; at += kPageSize) {
-                Pte pte = source->get(at);
-                Page* page = pte.is_present() ? world_.pool.page_of(pte.pfn()) : nullptr;
-                if (!page) {
-                    OBJR_WARN_ON(!pte.is_none());
-                    continue;
-                }
-                if (parent.copies_on_write() && pte.writable()) {
-                    pte = pte.without(Pte::kWrite);
-                    source->set(at, pte);
-                }
-                world_.pool.get(*page);
-                rmap_duplicate(world_, *page);
-                target->set(at, pte.without(Pte::kAccessed | Pte::kDirty));
-                copied++;
+            for (Vaddr at = part.start; at < part.end; at += kPageSize) {
+                copied += copy_entry(parent, *part.table, *target, at) ? 1 : 0;
             }
         }
         resident_add(copied);
         objr_cond_resched();
     }
     return {};
+}
+
+// Both tables are locked. The child has not used the page yet.
+bool Mm::copy_entry(const Vma& parent, PageTable& source, PageTable& target, Vaddr address) {
+    Pte pte = source.get(address);
+    Page* page = pte.is_present() ? world_.pool.page_of(pte.pfn()) : nullptr;
+    if (!page) {
+        OBJR_WARN_ON(!pte.is_none());
+        return false;
+    }
+    if (parent.copies_on_write() && pte.writable()) {
+        pte = pte.without(Pte::kWrite);
+        source.set(address, pte);
+    }
+    world_.pool.get(*page);
+    rmap_duplicate(world_, *page);
+    target.set(address, pte.without(Pte::kAccessed | Pte::kDirty));
+    return true;
 }
 
 } // namespace objr

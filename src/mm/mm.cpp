@@ -161,47 +161,45 @@ void Mm::free_tables(Vaddr start, Vaddr end) {
 // Entries of one leaf table are taken out in batches under its lock; the pages of a batch are let go after the
 // translations are.
 u64 Mm::zap_range_locked(Vma& vma, Vaddr start, Vaddr end, Translations translations, objr_held held) {
-    constexpr u32 kBatch = 32;
     u64 dropped = 0;
-    for (Vaddr at = start; at < end;) {
-        PageTable* table = tables_.next_leaf(at, end);
-        if (!table) {
-            break;
-        }
-        at = max(at, table->base);
-        Vaddr from = at;
-        Vaddr stop = min(end, table->end());
-        Page* batch[kBatch];
-        u32 count = 0;
-        {
-            Guard guard(table->lock);
-            for (; at < stop && count < kBatch && table->live != 0; at += kPageSize) {
-                Pte pte = table->get(at);
-                if (pte.is_none()) {
-                    continue;
-                }
-                table->set(at, Pte());
-                if (Page* page = world_.pool.page_of(pte.pfn()); !OBJR_WARN_ON(!pte.is_present() || !page)) {
-                    rmap_note_dirty(*page, pte);
-                    rmap_remove(world_, *page);
-                    batch[count++] = page;
-                }
+    for (auto part = tables_.first_part(start, end); part.table; part = tables_.first_part(part.end, end)) {
+        while (part.start < part.end) {
+            Vaddr from = part.start;
+            PageBatch batch;
+            part.start = take_entries(*part.table, from, part.end, batch);
+            if (batch.count != 0 && translations == Translations::present) {
+                mmu_.zap(vma.region, from, part.start, held);
             }
-            if (table->live == 0) {
-                at = stop;
+            for (u32 i = 0; i < batch.count; i++) {
+                world_.pool.put(*batch.pages[i]);
             }
+            resident_add(-static_cast<s64>(batch.count));
+            dropped += batch.count;
+            objr_cond_resched();
         }
-        if (count != 0 && translations == Translations::present) {
-            mmu_.zap(vma.region, from, at, held);
-        }
-        for (u32 i = 0; i < count; i++) {
-            world_.pool.put(*batch[i]);
-        }
-        resident_add(-static_cast<s64>(count));
-        dropped += count;
-        objr_cond_resched();
     }
     return dropped;
+}
+
+// Clear entries from start on until the batch is full or end is reached; returns where it stopped.
+Vaddr Mm::take_entries(PageTable& table, Vaddr start, Vaddr end, PageBatch& batch) {
+    Guard guard(table.lock);
+    for (Vaddr at = start; at < end && table.live != 0; at += kPageSize) {
+        if (batch.count == PageBatch::kPages) {
+            return at;
+        }
+        Pte pte = table.get(at);
+        if (pte.is_none()) {
+            continue;
+        }
+        table.set(at, Pte());
+        if (Page* page = world_.pool.page_of(pte.pfn()); !OBJR_WARN_ON(!pte.is_present() || !page)) {
+            rmap_note_dirty(*page, pte);
+            rmap_remove(world_, *page);
+            batch.pages[batch.count++] = page;
+        }
+    }
+    return end;
 }
 
 } // namespace objr

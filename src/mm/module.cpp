@@ -110,6 +110,4 @@ int objr_object_sync(objr_object* object, objr_u64 first, objr_u64 last, int dat
 
 int objr_object_truncate(objr_object* object, objr_u64 size) { return file_of(object)->truncate(size).as_int(); }
 
-objr_u64 objr_object_size(const objr_object* object) {
-    return reinterpret_cast<const FileMapping*>(object)->size();
-}
+objr_u64 objr_object_size(const objr_object* object) { return reinterpret_cast<const FileMapping*>(object)->size(); }

@@ -67,48 +67,43 @@ void Mm::move_vma(Vma& vma, Vaddr to, objr_region* region) {
 
 // The tables that move_entries will write to, so that it cannot fail.
 Status Mm::prepare_move(Vaddr from, Vaddr to, u64 length) {
-    for (u64 done = 0; done < length;) {
-        PageTable* source = tables_.next_leaf(from + done, from + length);
-        if (!source) {
-            break;
-        }
-        if (source->base > from) {
-            done = max(done, source->base - from);
-        }
-        u64 stop = min(length, source->end() - from);
-        PageTable* first = OBJR_TRY(tables_.make_leaf(to + done));
-        if (to + stop > first->end()) {
+    for (auto part = tables_.first_part(from, from + length); part.table;
+         part = tables_.first_part(part.end, from + length)) {
+        PageTable* first = OBJR_TRY(tables_.make_leaf(to + (part.start - from)));
+        if (to + (part.end - from) > first->end()) {
             OBJR_TRY(tables_.make_leaf(first->end()));
         }
-        done = stop;
     }
     return {};
 }
 
 void Mm::move_entries(Vaddr from, Vaddr to, u64 length) {
-    for (u64 done = 0; done < length;) {
-        PageTable* source = tables_.next_leaf(from + done, from + length);
-        if (!source) {
-            break;
+    for (auto part = tables_.first_part(from, from + length); part.table;
+         part = tables_.first_part(part.end, from + length)) {
+        for (Vaddr at = part.start; at < part.end;) { // one leaf moves into one or two
+            Vaddr target_at = to + (at - from);
+            PageTable* target = tables_.leaf(target_at);
+            u64 bytes = min(part.end - at, target->end() - target_at);
+            move_within(*part.table, at, *target, target_at, bytes);
+            at += bytes;
         }
-        if (source->base > from) {
-            done = max(done, source->base - from);
+    }
+}
+
+void Mm::move_within(PageTable& source, Vaddr from, PageTable& target, Vaddr to, u64 bytes)
+    OBJR_THREAD(no_thread_safety_analysis) {
+    Guard guard(source.lock);
+    if (&target != &source) {
+        target.lock.lock_nested();
+    }
+    for (u64 done = 0; done < bytes; done += kPageSize) {
+        if (Pte pte = source.get(from + done); !pte.is_none()) {
+            source.set(from + done, Pte());
+            target.set(to + done, pte);
         }
-        PageTable* target = tables_.leaf(to + done);
-        u64 stop = min(length, min(source->end() - from, target->end() - to));
-        Guard guard(source->lock);
-        if (target != source) {
-            target->lock.lock_nested();
-        }
-        for (; done < stop; done += kPageSize) {
-            if (Pte pte = source->get(from + done); !pte.is_none()) {
-                source->set(from + done, Pte());
-                target->set(to + done, pte);
-            }
-        }
-        if (target != source) {
-            target->lock.unlock();
-        }
+    }
+    if (&target != &source) {
+        target.lock.unlock();
     }
 }
 

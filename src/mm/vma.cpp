@@ -75,8 +75,8 @@ Status Mm::split_at(Vaddr address) {
 // ---- merging: only without a process behind: the kernel's own VMAs of a device never merge, and what it has split must stay so
 
 bool Mm::can_merge(const Vma& left, const Vma& right) const {
-    return !left.region && !right.region && left.end == right.start && left.flags == right.flags && left.file == right.file &&
-           left.parent_id == right.parent_id && left.pgoff + left.pages() == right.pgoff &&
+    return !left.region && !right.region && left.end == right.start && left.flags == right.flags &&
+           left.file == right.file && left.parent_id == right.parent_id && left.pgoff + left.pages() == right.pgoff &&
            (left.anon_vma == right.anon_vma || !left.anon_vma || !right.anon_vma);
 }
 
@@ -150,16 +150,12 @@ void Mm::protect_locked(Vaddr start, Vaddr end, u32 flags, objr_held held) {
     }
     for (Vma* vma = first_from(start); vma && vma->start < end; vma = next(*vma)) {
         vma->flags = (vma->flags & ~kAccessFlags) | flags;
-        for (Vaddr at = vma->start; at < vma->end;) {
-            PageTable* table = tables_.next_leaf(at, vma->end);
-            if (!table) {
-                break;
-            }
-            at = max(at, table->base);
-            Guard guard(table->lock);
-            for (Vaddr stop = min(vma->end, table->end()); at < stop; at += kPageSize) {
-                if (Pte pte = table->get(at); pte.is_present()) {
-                    table->set(at, pte.without(taken).with(given));
+        for (auto part = tables_.first_part(vma->start, vma->end); part.table;
+             part = tables_.first_part(part.end, vma->end)) {
+            Guard guard(part.table->lock);
+            for (Vaddr at = part.start; at < part.end; at += kPageSize) {
+                if (Pte pte = part.table->get(at); pte.is_present()) {
+                    part.table->set(at, pte.without(taken).with(given));
                 }
             }
         }
