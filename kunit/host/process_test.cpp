@@ -436,10 +436,10 @@ private:
     objr_memory_file* file = nullptr;
 };
 
-TEST_F(RandomProcesses, agree_with_the_model) { run_seeds(20, 1500, Allocations::kSucceed); }
+TEST_F(RandomProcesses, agree_with_the_model) { run_seeds(8, 1500, Allocations::kSucceed); }
 
 TEST_F(RandomProcesses, agree_with_the_model_when_allocations_fail) {
-    run_seeds(20, 1500, Allocations::kFailSometimes);
+    run_seeds(8, 1500, Allocations::kFailSometimes);
 }
 
 // ---- many threads ----------------------------------------------------------------------------------------------------
