@@ -38,8 +38,12 @@ enum class QueryKind : u32 {
 enum class QueryOption : u32 { json = 1, explain = 2 };
 
 inline QueryKind kind_of(const objr_query& query) { return static_cast<QueryKind>(query.kind); }
-inline bool wants(const objr_query& query, QueryOption option) { return (query.options & static_cast<u32>(option)) != 0; }
-inline Format format_of(const objr_query& query) { return wants(query, QueryOption::json) ? Format::json : Format::text; }
+inline bool wants(const objr_query& query, QueryOption option) {
+    return (query.options & static_cast<u32>(option)) != 0;
+}
+inline Format format_of(const objr_query& query) {
+    return wants(query, QueryOption::json) ? Format::json : Format::text;
+}
 
 // ---- one page
 

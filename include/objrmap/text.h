@@ -76,7 +76,8 @@ public:
     void name(const char* name, const char* value); // what users chose; empty: none
     void none(const char* name);
     void range(const char* name, u64 start, u64 end);
-    void object(const char* name, const char* kind, u64 id, const char* chosen); // kind:id, kind:id:chosen; chosen may be nullptr
+    void object(const char* name, const char* kind, u64 id,
+                const char* chosen); // kind:id, kind:id:chosen; chosen may be nullptr
     // A list of words; empty: '-' or [].
     void begin_words(const char* name);
     void item(const char* word);

@@ -161,8 +161,9 @@ OBJR_TEST(inspect_parse_errors) {
 
 // Whatever is written: a selector or a reason, in printable characters.
 OBJR_TEST(inspect_parse_noise) {
-    static constexpr const char* kWords[] = {"pfn", "page",    "pid",   "mm",     "file", "range",  "addr",
-                                             "0x5", "explain", "pgoff", "\\x20a", "12",   "\xc3\n", "99999999999999999999"};
+    static constexpr const char* kWords[] = {
+        "pfn", "page",    "pid",   "mm",     "file", "range",  "addr",
+        "0x5", "explain", "pgoff", "\\x20a", "12",   "\xc3\n", "99999999999999999999"};
     constexpr u32 kBytes = 4095;
     char* text = static_cast<char*>(objr_kvzalloc(kBytes));
     OBJR_ASSERT(text != nullptr);
@@ -243,9 +244,11 @@ OBJR_TEST(inspect_json) {
     process.store(0, 1);
     text.query(world, Selector(*world, *process.page(0), " json explain").c_str());
     OBJR_EXPECT_TEXT(text.c_str(), "{\"page\":{\"pfn\":\"0x");
-    OBJR_EXPECT_TEXT(text.c_str(), "\"kind\":\"anon\",\"mapcount\":1,\"refcount\":1,\"flags\":[\"lru\"],\"pgoff\":\"0x7f0000000\",");
+    OBJR_EXPECT_TEXT(text.c_str(),
+                     "\"kind\":\"anon\",\"mapcount\":1,\"refcount\":1,\"flags\":[\"lru\"],\"pgoff\":\"0x7f0000000\",");
     OBJR_EXPECT_TEXT(text.c_str(), "},\"mappers\":[{\"pid\":null,\"comm\":null,\"mm\":");
-    OBJR_EXPECT_TEXT(text.c_str(), "\"bits\":[\"P\",\"RW\",\"US\",\"A\",\"D\",\"NX\"],\"young\":1,\"dirty\":1}],\"candidates\":[],");
+    OBJR_EXPECT_TEXT(text.c_str(),
+                     "\"bits\":[\"P\",\"RW\",\"US\",\"A\",\"D\",\"NX\"],\"young\":1,\"dirty\":1}],\"candidates\":[],");
     OBJR_EXPECT_TEXT(text.c_str(), "\"stop\":\"mapcount\"}}\n");
     text.query(world, "page 999999 json");
     OBJR_EXPECT_TEXT(text.c_str(), "{\"error\":\"no page 999999: the pool has pages 0 to 255\"}\n");
@@ -256,7 +259,8 @@ OBJR_TEST(inspect_free_and_range) {
     Text text(test);
     OBJR_PROPAGATE();
     OBJR_EXPECT_EQ(text.query(world, "page 3"), 1);
-    OBJR_EXPECT_TEXT(text.c_str(), "index=3 kind=free mapcount=0 refcount=0 flags=free pgoff=0x0 object=- scheme=classic\ncost ");
+    OBJR_EXPECT_TEXT(text.c_str(),
+                     "index=3 kind=free mapcount=0 refcount=0 flags=free pgoff=0x0 object=- scheme=classic\ncost ");
     OBJR_EXPECT_TEXT(text.c_str(), "stop=unmapped\n");
     OBJR_EXPECT_EQ(text.query(world, "range page 250 400"), 6);
     OBJR_EXPECT_EQ(text.count("kind=free"), 6);
@@ -330,7 +334,8 @@ OBJR_TEST(inspect_names_are_escaped) {
     OBJR_ASSERT(inode != nullptr);
     {
         objr_backing* backing = objr_memory_file_open(inode, 0);
-        Result<FileMapping*> file = backing ? FileMapping::of_file(*world, backing) : Result<FileMapping*>(Errno{OBJR_ENOMEM});
+        Result<FileMapping*> file =
+            backing ? FileMapping::of_file(*world, backing) : Result<FileMapping*>(Errno{OBJR_ENOMEM});
         OBJR_ASSERT(file);
         Object object(*file);
         Process process(test, world);
@@ -354,8 +359,7 @@ OBJR_TEST(inspect_lists) {
     TestWorld world(test);
     Text text(test);
     OBJR_PROPAGATE();
-    for (objr_list list :
-         {OBJR_LIST_MAPPERS, OBJR_LIST_PAGES, OBJR_LIST_MMS, OBJR_LIST_ANON_VMAS, OBJR_LIST_FILES}) {
+    for (objr_list list : {OBJR_LIST_MAPPERS, OBJR_LIST_PAGES, OBJR_LIST_MMS, OBJR_LIST_ANON_VMAS, OBJR_LIST_FILES}) {
         OBJR_EXPECT_EQ(text.list(world, list), 0);
         objr_u64 beyond = 1ull << 40; // as after the end of a file
         OBJR_EXPECT_EQ(objr_show_list(world.handle(), list, &beyond, nullptr), 0);
@@ -383,7 +387,8 @@ OBJR_TEST(inspect_lists) {
     OBJR_EXPECT_EQ(text.list(world, OBJR_LIST_FILES), 1);
     OBJR_EXPECT_TEXT(text.c_str(), " kind=object name=bag size=16384 cached=1 vmas=2 vm_sets=1 writable=1\n");
 
-    OBJR_EXPECT_TEXT(text.stats(world), "pool_pages 256\nfree_pages 253\nanon_pages 2\nfile_pages 1\nmapped_pages 3\nmappings 5\n");
+    OBJR_EXPECT_TEXT(text.stats(world),
+                     "pool_pages 256\nfree_pages 253\nanon_pages 2\nfile_pages 1\nmapped_pages 3\nmappings 5\n");
     OBJR_EXPECT_TEXT(text.c_str(), "\nmms 2\nvmas 4\nanon_vmas 1\nanon_vma_chains 0\nfile_mappings 1\ntable_pages 8\n");
 }
 
@@ -468,11 +473,15 @@ OBJR_TEST(verify_sees_broken_pages) {
     OBJR_ASSERT(process.map(0, 4));
     process.store(1, 1);
     Page& page = *process.page(1);
-    expect_bad(test, world, "bad V1: page ", [&] { page.mapcount.fetch_add(1); }, [&] { page.mapcount.fetch_sub(1); });
-    expect_bad(test, world, "bad V3: page ", [&] { page.refcount.fetch_sub(1); }, [&] { page.refcount.fetch_add(1); });
-    expect_bad(test, world, "the reverse map finds 0, not that of mm ", [&] { page.index++; }, [&] { page.index--; });
+    expect_bad(
+        test, world, "bad V1: page ", [&] { page.mapcount.fetch_add(1); }, [&] { page.mapcount.fetch_sub(1); });
+    expect_bad(
+        test, world, "bad V3: page ", [&] { page.refcount.fetch_sub(1); }, [&] { page.refcount.fetch_add(1); });
+    expect_bad(
+        test, world, "the reverse map finds 0, not that of mm ", [&] { page.index++; }, [&] { page.index--; });
     const MappingWord mapping = page.mapping();
-    expect_bad(test, world, "bad V5: page ", [&] { page.set_mapping(MappingWord()); }, [&] { page.set_mapping(mapping); });
+    expect_bad(
+        test, world, "bad V5: page ", [&] { page.set_mapping(MappingWord()); }, [&] { page.set_mapping(mapping); });
 
     Page* unused = nullptr;
     for (u32 n = 0; n < world->pool.size() && !unused; n++) {
@@ -480,8 +489,10 @@ OBJR_TEST(verify_sees_broken_pages) {
     }
     OBJR_ASSERT(unused != nullptr);
     u8* bytes = static_cast<u8*>(world->pool.address(*unused));
-    expect_bad(test, world, " is not zero", [&] { bytes[4095] = 1; }, [&] { bytes[4095] = 0; });
-    expect_bad(test, world, "bad V4: free page ", [&] { unused->refcount.store(1); }, [&] { unused->refcount.store(0); });
+    expect_bad(
+        test, world, " is not zero", [&] { bytes[4095] = 1; }, [&] { bytes[4095] = 0; });
+    expect_bad(
+        test, world, "bad V4: free page ", [&] { unused->refcount.store(1); }, [&] { unused->refcount.store(0); });
 }
 
 OBJR_TEST(verify_sees_broken_tables) {
@@ -500,13 +511,20 @@ OBJR_TEST(verify_sees_broken_tables) {
     u64& outside = table->entries[PageTable::slot(at(4))];
     const u64 good = entry;
     auto mend = [&] { entry = good; };
-    expect_bad(test, world, "bad T2: ", [&] { table->live++; }, [&] { table->live--; });
-    expect_bad(test, world, "bad M1: ", [&] { outside = good; }, [&] { outside = 0; });
-    expect_bad(test, world, "bad M2: ", [&] { entry |= Pte::kWrite; }, mend); // the child maps it too
-    expect_bad(test, world, "can be executed", [&] { entry &= ~Pte::kNoExecute; }, mend);
-    expect_bad(test, world, "which is not in the pool", [&] { entry = (entry & ~Pte::kPfnMask) | 0x1000; }, mend);
-    expect_bad(test, world, "bad S1: ", [&] { process.mm().resident_add(1); }, [&] { process.mm().resident_add(-1); });
-    expect_bad(test, world, "bad T1: ", [&] { table->level = 2; }, [&] { table->level = 1; });
+    expect_bad(
+        test, world, "bad T2: ", [&] { table->live++; }, [&] { table->live--; });
+    expect_bad(
+        test, world, "bad M1: ", [&] { outside = good; }, [&] { outside = 0; });
+    expect_bad(
+        test, world, "bad M2: ", [&] { entry |= Pte::kWrite; }, mend); // the child maps it too
+    expect_bad(
+        test, world, "can be executed", [&] { entry &= ~Pte::kNoExecute; }, mend);
+    expect_bad(
+        test, world, "which is not in the pool", [&] { entry = (entry & ~Pte::kPfnMask) | 0x1000; }, mend);
+    expect_bad(
+        test, world, "bad S1: ", [&] { process.mm().resident_add(1); }, [&] { process.mm().resident_add(-1); });
+    expect_bad(
+        test, world, "bad T1: ", [&] { table->level = 2; }, [&] { table->level = 1; });
 }
 
 OBJR_TEST(verify_sees_broken_objects) {
@@ -523,15 +541,24 @@ OBJR_TEST(verify_sees_broken_objects) {
     Vma& shared = *process.vma(8);
     Page& cached = *process.page(8);
     AnonVma& family = *anon.anon_vma;
-    expect_bad(test, world, "bad A3: ", [&] { family.vmas.erase(anon); }, [&] { family.vmas.push_back(anon); });
-    expect_bad(test, world, "bad A3: ", [&] { object->i_mmap.erase(shared.i_mmap_node); },
-               [&] { object->i_mmap.insert(shared.i_mmap_node); });
-    expect_bad(test, world, "bad S1: anon_vma ", [&] { family.vma_count.fetch_add(1); }, [&] { family.vma_count.fetch_sub(1); });
-    expect_bad(test, world, "bad F", [&] { cached.index++; }, [&] { cached.index--; });
-    expect_bad(test, world, "bad F2: ", [&] { shared.pgoff++; }, [&] { shared.pgoff--; });
-    expect_bad(test, world, "bad S1: the counter mappings ", [&] { world->counters.add(Count::mappings); },
-               [&] { world->counters.sub(Count::mappings); });
-    expect_bad(test, world, "bad S1: the counter table_pages ", [&] { world->counters.add(Count::table_pages); },
-               [&] { world->counters.sub(Count::table_pages); });
-    expect_bad(test, world, "bad A1: ", [&] { anon.end = anon.start; }, [&] { anon.end = at(4); });
+    expect_bad(
+        test, world, "bad A3: ", [&] { family.vmas.erase(anon); }, [&] { family.vmas.push_back(anon); });
+    expect_bad(
+        test, world, "bad A3: ", [&] { object->i_mmap.erase(shared.i_mmap_node); },
+        [&] { object->i_mmap.insert(shared.i_mmap_node); });
+    expect_bad(
+        test, world, "bad S1: anon_vma ", [&] { family.vma_count.fetch_add(1); },
+        [&] { family.vma_count.fetch_sub(1); });
+    expect_bad(
+        test, world, "bad F", [&] { cached.index++; }, [&] { cached.index--; });
+    expect_bad(
+        test, world, "bad F2: ", [&] { shared.pgoff++; }, [&] { shared.pgoff--; });
+    expect_bad(
+        test, world, "bad S1: the counter mappings ", [&] { world->counters.add(Count::mappings); },
+        [&] { world->counters.sub(Count::mappings); });
+    expect_bad(
+        test, world, "bad S1: the counter table_pages ", [&] { world->counters.add(Count::table_pages); },
+        [&] { world->counters.sub(Count::table_pages); });
+    expect_bad(
+        test, world, "bad A1: ", [&] { anon.end = anon.start; }, [&] { anon.end = at(4); });
 }

@@ -22,8 +22,9 @@ static constexpr FlagName kPageFlags[] = {
 };
 
 static constexpr FlagName kPteBits[] = {
-    {Pte::kPresent, "P"},  {Pte::kWrite, "RW"}, {Pte::kUser, "US"},         {Pte::kPwt, "PWT"},  {Pte::kPcd, "PCD"},
-    {Pte::kAccessed, "A"}, {Pte::kDirty, "D"},  {Pte::kPageSizeBit, "PAT"}, {Pte::kGlobal, "G"}, {Pte::kNoExecute, "NX"},
+    {Pte::kPresent, "P"}, {Pte::kWrite, "RW"},     {Pte::kUser, "US"}, {Pte::kPwt, "PWT"},
+    {Pte::kPcd, "PCD"},   {Pte::kAccessed, "A"},   {Pte::kDirty, "D"}, {Pte::kPageSizeBit, "PAT"},
+    {Pte::kGlobal, "G"},  {Pte::kNoExecute, "NX"},
 };
 
 template <u32 N>
@@ -157,9 +158,7 @@ void show_answer(objr_out* out, const Answer& answer, Format format) {
         show_error(out, "no kernel memory for the list of mappers: free some and read again", format);
         break;
     case Answer::State::unstable:
-    case Answer::State::empty:
-        objr_out_printf(out, format == Format::text ? "retry\n" : "{\"retry\":true}\n");
-        break;
+    case Answer::State::empty: objr_out_printf(out, format == Format::text ? "retry\n" : "{\"retry\":true}\n"); break;
     }
 }
 

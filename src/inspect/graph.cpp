@@ -11,11 +11,12 @@ namespace {
 
 constexpr u64 kTail = (1ull << 62) + 2; // behind every position of a query, which is at most 2^62
 
-constexpr const char* kHead = "strict digraph objrmap {\n"
-                              "  rankdir=LR;\n"
-                              "  graph [fontname=\"sans-serif\", nodesep=0.25, ranksep=0.7];\n"
-                              "  node [fontname=\"monospace\", fontsize=10, style=filled, shape=box, color=\"#495057\"];\n"
-                              "  edge [fontname=\"monospace\", fontsize=9, color=\"#495057\"];\n";
+constexpr const char* kHead =
+    "strict digraph objrmap {\n"
+    "  rankdir=LR;\n"
+    "  graph [fontname=\"sans-serif\", nodesep=0.25, ranksep=0.7];\n"
+    "  node [fontname=\"monospace\", fontsize=10, style=filled, shape=box, color=\"#495057\"];\n"
+    "  edge [fontname=\"monospace\", fontsize=9, color=\"#495057\"];\n";
 
 class Drawing {
 public:
@@ -42,8 +43,9 @@ private:
                            : page_.kind == PageFacts::Kind::file ? "file"
                            : page_.kind == PageFacts::Kind::free ? "free"
                                                                  : "no object";
-        objr_out_printf(out_, "  page_%u [shape=box3d, fillcolor=\"#ffe066\", label=\"page %u\\npfn 0x%llx\\n%s, mapcount %u\"];\n",
-                        page_.number, page_.number, page_.pfn.value, kind, page_.mappings);
+        objr_out_printf(
+            out_, "  page_%u [shape=box3d, fillcolor=\"#ffe066\", label=\"page %u\\npfn 0x%llx\\n%s, mapcount %u\"];\n",
+            page_.number, page_.number, page_.pfn.value, kind, page_.mappings);
     }
 
     void object() {
@@ -52,7 +54,8 @@ private:
         }
         const u32 id = page_.object_id;
         if (page_.kind == PageFacts::Kind::anon) {
-            objr_out_printf(out_, "  object_%u [shape=ellipse, fillcolor=\"#d0bfff\", label=\"anon_vma %u\"];\n", id, id);
+            objr_out_printf(out_, "  object_%u [shape=ellipse, fillcolor=\"#d0bfff\", label=\"anon_vma %u\"];\n", id,
+                            id);
         } else {
             objr_out_printf(out_, "  object_%u [shape=folder, fillcolor=\"#a5d8ff\", label=\"file %u\\n", id, id);
             put_dot(out_, page_.name);
@@ -64,11 +67,10 @@ private:
     void vma(const Row& row) {
         const bool hit = row.miss == Miss::none;
         auto has = [&row](VmFlag flag) { return (row.vm_flags & static_cast<u32>(flag)) != 0; };
-        objr_out_printf(out_,
-                        "  vma_%u [fillcolor=\"#b2f2bb\", label=\"vma %u\\n0x%llx-0x%llx\\n%c%c%c%c pgoff 0x%llx\"];\n",
-                        row.vma_id, row.vma_id, row.start.value, row.end.value, has(VmFlag::read) ? 'r' : '-',
-                        has(VmFlag::write) ? 'w' : '-', has(VmFlag::exec) ? 'x' : '-', has(VmFlag::shared) ? 's' : 'p',
-                        row.pgoff);
+        objr_out_printf(
+            out_, "  vma_%u [fillcolor=\"#b2f2bb\", label=\"vma %u\\n0x%llx-0x%llx\\n%c%c%c%c pgoff 0x%llx\"];\n",
+            row.vma_id, row.vma_id, row.start.value, row.end.value, has(VmFlag::read) ? 'r' : '-',
+            has(VmFlag::write) ? 'w' : '-', has(VmFlag::exec) ? 'x' : '-', has(VmFlag::shared) ? 's' : 'p', row.pgoff);
         if (has_object()) {
             objr_out_printf(out_, "  object_%u -> vma_%u%s;\n", page_.object_id, row.vma_id,
                             hit ? "" : " [style=dashed, color=\"#adb5bd\"]");
@@ -84,10 +86,10 @@ private:
                             "label=\"0x%llx\\n%s\"];\n",
                             page_.number, row.vma_id, row.address.value, name_of(row.miss));
         } else {
-            objr_out_printf(out_,
-                            "  pte_%u_%u [shape=note, fillcolor=\"#ffd8a8\", label=\"0x%llx\\npte 0x%llx\\n%s%s%s%s\"];\n",
-                            page_.number, row.vma_id, row.address.value, pte.word(), pte.writable() ? "RW" : "RO",
-                            row.young ? " young" : "", row.dirty ? " dirty" : "", pte.executable() ? " X" : "");
+            objr_out_printf(
+                out_, "  pte_%u_%u [shape=note, fillcolor=\"#ffd8a8\", label=\"0x%llx\\npte 0x%llx\\n%s%s%s%s\"];\n",
+                page_.number, row.vma_id, row.address.value, pte.word(), pte.writable() ? "RW" : "RO",
+                row.young ? " young" : "", row.dirty ? " dirty" : "", pte.executable() ? " X" : "");
         }
         const char* style = row.miss == Miss::none ? "" : " [style=dashed, color=\"#adb5bd\"]";
         objr_out_printf(out_, "  vma_%u -> pte_%u_%u%s;\n", row.vma_id, page_.number, row.vma_id, style);
@@ -111,7 +113,9 @@ private:
 void draw(objr_out* out, const Answer& answer) {
     switch (answer.state()) {
     case Answer::State::stands: Drawing(out, answer).draw(); break;
-    case Answer::State::no_memory: objr_out_printf(out, "  // error no kernel memory: free some and read again\n"); break;
+    case Answer::State::no_memory:
+        objr_out_printf(out, "  // error no kernel memory: free some and read again\n");
+        break;
     case Answer::State::unstable:
     case Answer::State::empty:
         objr_out_printf(out, "  // page %u: retry\n", answer.facts().number); // it changed whenever it was looked at
@@ -140,7 +144,10 @@ extern "C" int objr_show_graph(objr_world* opaque, const objr_query* query, objr
     switch (next_selected(world_of(opaque), *query, &of_query, answer, reason)) {
     case Selected::answer: draw(out, answer); break;
     case Selected::error: objr_out_printf(out, "  // error %s\n", reason.words.c_str()); break;
-    case Selected::end: objr_out_printf(out, "}\n"); of_query = kTail - 1; break;
+    case Selected::end:
+        objr_out_printf(out, "}\n");
+        of_query = kTail - 1;
+        break;
     }
     *position = of_query + 1;
     return 1;

@@ -174,7 +174,10 @@ bool Parser::parse_selector(const Word& first) {
         return bad(first, kSelectors);
     }
     if (good && kind == QueryKind::range && query_.last < query_.first) {
-        message_.add("bad range: the last page, ").decimal(query_.last).add(", is before the first, ").decimal(query_.first);
+        message_.add("bad range: the last page, ")
+            .decimal(query_.last)
+            .add(", is before the first, ")
+            .decimal(query_.first);
         query_.error = -OBJR_EINVAL;
         return false;
     }
@@ -202,7 +205,8 @@ void Parser::parse() {
     }
     Word word;
     if (!next(word)) {
-        message_.add("nothing selected: write pfn X, page N, pid P addr X, mm M addr X, file NAME pgoff N or range page A B");
+        message_.add(
+            "nothing selected: write pfn X, page N, pid P addr X, mm M addr X, file NAME pgoff N or range page A B");
         query_.error = -OBJR_EINVAL;
         return;
     }

@@ -9,8 +9,8 @@ namespace objr {
 // ---- the page
 
 static constexpr PageFlag kShownFlags[] = {
-    PageFlag::dirty,   PageFlag::referenced, PageFlag::uptodate, PageFlag::swapcache,      PageFlag::mlocked,
-    PageFlag::lru,     PageFlag::active,     PageFlag::free,     PageFlag::anon_exclusive,
+    PageFlag::dirty, PageFlag::referenced, PageFlag::uptodate, PageFlag::swapcache,      PageFlag::mlocked,
+    PageFlag::lru,   PageFlag::active,     PageFlag::free,     PageFlag::anon_exclusive,
 };
 
 static void copy_name(char (&to)[FileMapping::kNameBytes], const char* from) {

@@ -23,7 +23,8 @@ bool Verifier::check_files() {
         objr_cond_resched();
     }
     if (vmas != vmas_with_file_) {
-        return OBJR_BAD("F2: the indexes of all files have %llu Vmas, the mms have %llu with a file", vmas, vmas_with_file_);
+        return OBJR_BAD("F2: the indexes of all files have %llu Vmas, the mms have %llu with a file", vmas,
+                        vmas_with_file_);
     }
     return check_counter("file_mappings", Count::file_mappings, files);
 }
@@ -41,8 +42,9 @@ bool Verifier::check_file(FileMapping& file) {
         return !stray;
     });
     if (stray) {
-        return OBJR_BAD("F2: the index of file %u has vma %u with pages 0x%llx-0x%llx, which is not there or elsewhere by now",
-                        file.id(), stray->id, stray->i_mmap_node.first, stray->i_mmap_node.last);
+        return OBJR_BAD(
+            "F2: the index of file %u has vma %u with pages 0x%llx-0x%llx, which is not there or elsewhere by now",
+            file.id(), stray->id, stray->i_mmap_node.first, stray->i_mmap_node.last);
     }
     u64 cached = 0;
     for (u64 pgoff = 0; Page* page = file.find_page_from(pgoff); pgoff++) {
@@ -53,8 +55,9 @@ bool Verifier::check_file(FileMapping& file) {
         }
         objr_cond_resched();
     }
-    return cached == file.cached_pages() || OBJR_BAD("F1: file %u counts %llu cached pages, %llu of its slots have a page of it",
-                                                     file.id(), file.cached_pages(), cached);
+    return cached == file.cached_pages() ||
+           OBJR_BAD("F1: file %u counts %llu cached pages, %llu of its slots have a page of it", file.id(),
+                    file.cached_pages(), cached);
 }
 
 // ---- anonymous families
@@ -71,26 +74,28 @@ bool Verifier::check_anon_vmas() {
         for (const Vma& vma : anon_vma->vmas) {
             count++;
             if (vma.anon() != anon_vma || !vma.mm_node.linked()) {
-                return OBJR_BAD("N1: anon_vma %u has vma %u in its list, which does not point there", anon_vma->id.load(),
-                                vma.id);
+                return OBJR_BAD("N1: anon_vma %u has vma %u in its list, which does not point there",
+                                anon_vma->id.load(), vma.id);
             }
         }
         vmas += count;
         if (count != anon_vma->vma_count.load() || count == 0 || anon_vma->refs.load() == 0) {
-            return OBJR_BAD("S1: anon_vma %u counts %u Vmas and %u references, its list has %u Vmas", anon_vma->id.load(),
-                            anon_vma->vma_count.load(), anon_vma->refs.load(), count);
+            return OBJR_BAD("S1: anon_vma %u counts %u Vmas and %u references, its list has %u Vmas",
+                            anon_vma->id.load(), anon_vma->vma_count.load(), anon_vma->refs.load(), count);
         }
         objr_cond_resched();
     }
     return vmas == vmas_with_anon_ ||
-           OBJR_BAD("N1: the lists of all anon_vmas have %llu Vmas, the mms have %llu with an anon_vma", vmas, vmas_with_anon_);
+           OBJR_BAD("N1: the lists of all anon_vmas have %llu Vmas, the mms have %llu with an anon_vma", vmas,
+                    vmas_with_anon_);
 }
 
 // ---- counters
 
 bool Verifier::check_counter(const char* name, Count which, u64 truth) {
     const s64 counted = world_.counters.sum(which);
-    return counted == static_cast<s64>(truth) || OBJR_BAD("S1: the counter %s says %lld, there are %llu", name, counted, truth);
+    return counted == static_cast<s64>(truth) ||
+           OBJR_BAD("S1: the counter %s says %lld, there are %llu", name, counted, truth);
 }
 
 // One that is being freed has its flag before it has its place: see check_pages.
@@ -98,13 +103,14 @@ bool Verifier::check_free_lists() {
     constexpr u32 kPatience = 1u << 20;
     const Pool& pool = world_.pool;
     for (u32 i = 0; i < kPatience; i++) {
-        if (pool.free_pages() + pool.inactive_pages() + pool.active_pages() == pool.size() && pool.free_pages() >= free_pages_) {
+        if (pool.free_pages() + pool.inactive_pages() + pool.active_pages() == pool.size() &&
+            pool.free_pages() >= free_pages_) {
             return true;
         }
         objr_cond_resched();
     }
-    return OBJR_BAD("V4: %llu pages are free; the lists have %u free, %u inactive, %u active of %u", free_pages_, pool.free_pages(),
-                    pool.inactive_pages(), pool.active_pages(), pool.size());
+    return OBJR_BAD("V4: %llu pages are free; the lists have %u free, %u inactive, %u active of %u", free_pages_,
+                    pool.free_pages(), pool.inactive_pages(), pool.active_pages(), pool.size());
 }
 
 bool Verifier::check_counters() {
@@ -130,9 +136,7 @@ bool Verifier::check_counters() {
 
 // ---- all of it
 
-bool Verifier::run() {
-    return check_mms() && check_files() && check_anon_vmas() && check_pages() && check_counters();
-}
+bool Verifier::run() { return check_mms() && check_files() && check_anon_vmas() && check_pages() && check_counters(); }
 
 } // namespace objr
 

@@ -77,8 +77,8 @@ bool Verifier::check_file_page(Page& page) {
     // A real file may have been cut by somebody who did not tell.
     const bool beyond = file.kind() == FileMapping::Kind::object && page.index >= file.size_in_pages();
     return !beyond || !page.mapped() ||
-           OBJR_BAD("F3: page %u is mapped at pgoff 0x%llx of object %u, which has %llu pages", n, page.index, file.id(),
-                    file.size_in_pages());
+           OBJR_BAD("F3: page %u is mapped at pgoff 0x%llx of object %u, which has %llu pages", n, page.index,
+                    file.id(), file.size_in_pages());
 }
 
 // The page lock, for whoever asserts it: one that looks at a page's bytes may hold it without quiesce, and is not waited for.
@@ -119,17 +119,18 @@ bool Verifier::report_unfound(Page& page, const Tally& found) {
             return !pte.is_present() || pte.pfn() != pfn || finds(mm->id(), address);
         };
         const PageTables& tables = mm->tables();
-        const bool all = scan_tables(static_cast<const u64*>(tables.root()), tables.levels(), 0, on_table, on_upper, on_leaf);
+        const bool all =
+            scan_tables(static_cast<const u64*>(tables.root()), tables.levels(), 0, on_table, on_upper, on_leaf);
         const u32 mm_id = mm->id();
         mm->put();
         if (!all) {
-            return OBJR_BAD("V2: page %u has %u mappings, the reverse map finds %u, not that of mm %u at 0x%llx", n, there,
-                            found.count, mm_id, missed.value);
+            return OBJR_BAD("V2: page %u has %u mappings, the reverse map finds %u, not that of mm %u at 0x%llx", n,
+                            there, found.count, mm_id, missed.value);
         }
         objr_cond_resched();
     }
-    return OBJR_BAD("V2: page %u has %u mappings, the reverse map finds %u: one twice or of an mm that is gone", n, there,
-                    found.count);
+    return OBJR_BAD("V2: page %u has %u mappings, the reverse map finds %u: one twice or of an mm that is gone", n,
+                    there, found.count);
 }
 
 } // namespace objr

@@ -33,7 +33,8 @@ bool Verifier::check_vmas(Mm& mm) {
         objr_cond_resched();
     }
     vmas_ += count;
-    return count == mm.vma_count() || OBJR_BAD("S1: mm %u counts %u Vmas, its tree has %llu", mm.id(), mm.vma_count(), count);
+    return count == mm.vma_count() ||
+           OBJR_BAD("S1: mm %u counts %u Vmas, its tree has %llu", mm.id(), mm.vma_count(), count);
 }
 
 bool Verifier::check_vma(const Mm& mm, const Vma& vma, const Vma* before) {
@@ -50,8 +51,8 @@ bool Verifier::check_vma(const Mm& mm, const Vma& vma, const Vma* before) {
                         before->end.value, vma.id, start);
     }
     if (vma.i_mmap_node.linked() != (vma.file != nullptr)) {
-        return OBJR_BAD("A3: vma %u of mm %u %s file and %s in a file's index", vma.id, mm.id(), vma.file ? "has a" : "has no",
-                        vma.file ? "is not" : "is");
+        return OBJR_BAD("A3: vma %u of mm %u %s file and %s in a file's index", vma.id, mm.id(),
+                        vma.file ? "has a" : "has no", vma.file ? "is not" : "is");
     }
     if (vma.anon_node.linked() != (vma.anon() != nullptr)) {
         return OBJR_BAD("A3: vma %u of mm %u %s anon_vma and %s in an anon_vma's list", vma.id, mm.id(),
@@ -96,8 +97,8 @@ bool Verifier::check_tables(Mm& mm) {
 // The leaf before has been seen to its end now; level 0: there are no more tables.
 bool Verifier::check_table(Mm& mm, const u64* entries, u32 level, Vaddr base) {
     if (leaf_ && leaf_->live != live_) {
-        return OBJR_BAD("T2: the table of mm %u at 0x%llx says %u entries, it has %llu", mm.id(), leaf_->base.value, leaf_->live,
-                        live_);
+        return OBJR_BAD("T2: the table of mm %u at 0x%llx says %u entries, it has %llu", mm.id(), leaf_->base.value,
+                        leaf_->live, live_);
     }
     leaf_ = nullptr;
     live_ = 0;
@@ -107,8 +108,8 @@ bool Verifier::check_table(Mm& mm, const u64* entries, u32 level, Vaddr base) {
     }
     const auto* table = static_cast<const PageTable*>(objr_table_descriptor(entries));
     if (!table || table->entries != entries || table->mm != &mm || table->level != level || table->base != base) {
-        return OBJR_BAD("T1: the table of level %u of mm %u at 0x%llx is another one's by its descriptor", level, mm.id(),
-                        base.value);
+        return OBJR_BAD("T1: the table of level %u of mm %u at 0x%llx is another one's by its descriptor", level,
+                        mm.id(), base.value);
     }
     leaf_ = level == 1 ? table : nullptr;
     return true;
@@ -117,7 +118,8 @@ bool Verifier::check_table(Mm& mm, const u64* entries, u32 level, Vaddr base) {
 bool Verifier::check_upper(const Mm& mm, Vaddr address, u32 level, u64 entry) {
     constexpr u64 kBits = Pte::kPresent | Pte::kWrite | Pte::kUser;
     const u64 bits = entry & ~Pte::kPfnMask & ~Pte::kAccessed; // a processor marks what it has used
-    return bits == kBits || OBJR_BAD("T1: mm %u has the entry 0x%llx of level %u at 0x%llx", mm.id(), entry, level, address.value);
+    return bits == kBits ||
+           OBJR_BAD("T1: mm %u has the entry 0x%llx of level %u at 0x%llx", mm.id(), entry, level, address.value);
 }
 
 bool Verifier::check_entry(const Mm& mm, const Vma* vma, Vaddr address, Pte pte) {
@@ -126,7 +128,8 @@ bool Verifier::check_entry(const Mm& mm, const Vma* vma, Vaddr address, Pte pte)
     }
     if (!pte.is_present()) {
         return pte.is_swap() || pte.is_file() || pte.is_migration() ||
-               OBJR_BAD("P5: mm %u has the entry 0x%llx at 0x%llx, which is of no kind", mm.id(), pte.word(), address.value);
+               OBJR_BAD("P5: mm %u has the entry 0x%llx at 0x%llx, which is of no kind", mm.id(), pte.word(),
+                        address.value);
     }
     const Page* page = world_.pool.page_of(pte.pfn());
     if (!page) {
@@ -134,7 +137,8 @@ bool Verifier::check_entry(const Mm& mm, const Vma* vma, Vaddr address, Pte pte)
                         address.value);
     }
     if (page->has(PageFlag::free)) {
-        return OBJR_BAD("V4: mm %u maps page %u at 0x%llx, which is free", mm.id(), world_.pool.number(*page), address.value);
+        return OBJR_BAD("V4: mm %u maps page %u at 0x%llx, which is free", mm.id(), world_.pool.number(*page),
+                        address.value);
     }
     mappings_++;
     Tally& tally = tallies_[world_.pool.number(*page)];
@@ -204,8 +208,8 @@ bool Verifier::check_process(Mm& mm, const Vma& vma) {
     ProcessScan scan(mm);
     const int result = objr_region_scan(vma.region, vma.start.value, vma.end.value, ProcessScan::visit, &scan);
     skipped_ += result < 0 ? 1 : 0;
-    return !scan.wrong || OBJR_BAD("%s of mm %u maps pfn 0x%llx at 0x%llx, the module has the entry 0x%llx", scan.wrong, mm.id(),
-                                   scan.pfn, scan.address, scan.ours.word());
+    return !scan.wrong || OBJR_BAD("%s of mm %u maps pfn 0x%llx at 0x%llx, the module has the entry 0x%llx", scan.wrong,
+                                   mm.id(), scan.pfn, scan.address, scan.ours.word());
 }
 
 } // namespace objr
