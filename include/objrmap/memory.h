@@ -58,7 +58,9 @@ class Table : Pinned {
 public:
     void init() { objr_xa_init(xa_.raw()); }
     void destroy() { objr_xa_destroy(xa_.raw()); }
-    Status insert(u64 id, T* object) { return Status::from_int(objr_xa_insert(xa_.raw(), id, object)); } // EBUSY, ENOMEM
+    Status insert(u64 id, T* object) {
+        return Status::from_int(objr_xa_insert(xa_.raw(), id, object));
+    } // EBUSY, ENOMEM
     void erase(u64 id) { objr_xa_erase(xa_.raw(), id); }
     T* find(u64 id) { return static_cast<T*>(objr_xa_load(xa_.raw(), id)); }
     // First object with an id in [id, last]; id is set to its own.

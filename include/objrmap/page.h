@@ -73,7 +73,9 @@ struct Page : Pinned {
 
     // ---- flags, and the generation of the set of mappings in the upper half of the same word
     bool has(PageFlag flag) const { return (flags_.load() & static_cast<unsigned long>(flag)) != 0; }
-    bool set(PageFlag flag) { return (flags_.fetch_or(static_cast<unsigned long>(flag)) & static_cast<unsigned long>(flag)) != 0; }
+    bool set(PageFlag flag) {
+        return (flags_.fetch_or(static_cast<unsigned long>(flag)) & static_cast<unsigned long>(flag)) != 0;
+    }
     bool clear(PageFlag flag) {
         return (flags_.fetch_and(~static_cast<unsigned long>(flag)) & static_cast<unsigned long>(flag)) != 0;
     }

@@ -16,14 +16,13 @@
 #pragma once
 
 #include "objrmap/counters.h"
-#include "objrmap/lock.h"
+#include "objrmap/memory.h"
 #include "objrmap/pte.h"
 #include "objrmap/result.h"
 
 namespace objr {
 
 class Mm;
-struct World;
 
 struct PageTable : Pinned {
     static constexpr u32 kEntries = 512;
@@ -44,8 +43,8 @@ struct PageTable : Pinned {
 
 class PageTables : Pinned {
 public:
-    // levels: 4 or 5. ENOMEM.
-    Status create(World& world, Mm& mm, u32 levels);
+    // levels: 4 or 5. The descriptors come from cache, the tables are counted in counters. ENOMEM.
+    Status create(Cache<PageTable>& cache, Counters& counters, Mm& mm, u32 levels);
     // Everything must have been freed by free_range. Idempotent.
     void destroy();
 
@@ -81,7 +80,8 @@ private:
     PageTable* child(const PageTable& table, u32 slot) const;
     static u32 shift(u32 level) { return kPageShift + 9 * (level - 1); } // log2 of what one entry maps
 
-    World* world_ = nullptr;
+    Cache<PageTable>* cache_ = nullptr;
+    Counters* counters_ = nullptr;
     Mm* mm_ = nullptr;
     PageTable* root_ = nullptr;
     u32 levels_ = 0;

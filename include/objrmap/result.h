@@ -50,26 +50,26 @@ private:
 using Status = Result<void>;
 
 // Evaluates to the value, or returns the error from the enclosing function.
-#define OBJR_TRY(expression)                                                                                 \
-    ({                                                                                                       \
-        auto objr_result_ = (expression);                                                                    \
-        if (!objr_result_) {                                                                                 \
-            return objr_result_.error();                                                                     \
-        }                                                                                                    \
-        *objr_result_;                                                                                       \
+#define OBJR_TRY(expression)                                                                                           \
+    ({                                                                                                                 \
+        auto objr_result_ = (expression);                                                                              \
+        if (!objr_result_) {                                                                                           \
+            return objr_result_.error();                                                                               \
+        }                                                                                                              \
+        *objr_result_;                                                                                                 \
     })
 
-#define OBJR_TRY_STATUS(expression)                                                                          \
-    do {                                                                                                     \
-        ::objr::Status objr_status_ = (expression);                                                          \
-        if (!objr_status_) {                                                                                 \
-            return objr_status_.error();                                                                     \
-        }                                                                                                    \
+#define OBJR_TRY_STATUS(expression)                                                                                    \
+    do {                                                                                                               \
+        ::objr::Status objr_status_ = (expression);                                                                    \
+        if (!objr_status_) {                                                                                           \
+            return objr_status_.error();                                                                               \
+        }                                                                                                              \
     } while (0)
 
 // An invariant of the core. Broken: reported as a kernel WARN (a failed test on the host), goes on. Evaluates to
 // `condition is false`.
-#define OBJR_WARN_ON(condition)                                                                              \
+#define OBJR_WARN_ON(condition)                                                                                        \
     (__builtin_expect(!!(condition), 0) ? (objr_warn(#condition, __FILE__, __LINE__), true) : false)
 
 } // namespace objr

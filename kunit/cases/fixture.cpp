@@ -22,8 +22,8 @@ TestWorld::~TestWorld() {
     verify();
     objr_test* test = test_;
     OBJR_EXPECT_EQ(world_->pool.free_pages(), world_->pool.size());
-    for (Count count : {Count::anon_pages, Count::file_pages, Count::mapped_pages, Count::mappings, Count::vmas, Count::anon_vmas,
-                        Count::file_mappings, Count::mms, Count::table_pages}) {
+    for (Count count : {Count::anon_pages, Count::file_pages, Count::mapped_pages, Count::mappings, Count::vmas,
+                        Count::anon_vmas, Count::file_mappings, Count::mms, Count::table_pages}) {
         OBJR_EXPECT_EQ(world_->counters.sum(count), 0);
     }
     world_->destroy();

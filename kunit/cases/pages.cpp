@@ -143,7 +143,8 @@ OBJR_TEST(spec_P5_pte_present) {
         const u64 bits = Pte::kWrite | Pte::kUser | Pte::kAccessed | Pte::kNoExecute;
         Pte pte = Pte::present(Pfn(pfn), bits);
         OBJR_ASSERT_EQ(pte.pfn(), pfn);
-        OBJR_ASSERT(pte.is_present() && pte.writable() && pte.user() && pte.young() && !pte.dirty() && !pte.executable());
+        OBJR_ASSERT(pte.is_present() && pte.writable() && pte.user() && pte.young() && !pte.dirty() &&
+                    !pte.executable());
         OBJR_ASSERT(!pte.is_swap() && !pte.is_file() && !pte.is_migration() && !pte.is_none());
         OBJR_ASSERT_EQ(pte.word() & ~Pte::kPfnMask, bits | Pte::kPresent);
     }
@@ -298,7 +299,8 @@ OBJR_TEST(pool_numbers_and_frames) {
         Page& page = pool.page(i);
         OBJR_ASSERT_EQ(pool.number(page), i);
         OBJR_ASSERT(pool.page_of(pool.pfn(page)) == &page);
-        OBJR_ASSERT_EQ(reinterpret_cast<u64>(pool.address(page)), objr_direct_map_base + (pool.pfn(page).value << kPageShift));
+        OBJR_ASSERT_EQ(reinterpret_cast<u64>(pool.address(page)),
+                       objr_direct_map_base + (pool.pfn(page).value << kPageShift));
     }
     OBJR_EXPECT(pool.page_of(Pfn(0)) == nullptr);
     OBJR_EXPECT(pool.page_of(Pfn(~0ull >> 12)) == nullptr);

@@ -17,7 +17,8 @@ constexpr u32 kN = Model::kPages;
 class Sequence : Pinned {
 public:
     Sequence(objr_test* test, u64 seed, u32 levels)
-        : test_(test), seed_(seed), random_(seed), world_(test, 2, levels), object_(test, world_, "random", Model::kObjectPages) {
+        : test_(test), seed_(seed), random_(seed), world_(test, 2, levels),
+          object_(test, world_, "random", Model::kObjectPages) {
         model_ = static_cast<Model*>(objr_kvzalloc(sizeof(Model)));
         if (!model_) {
             fail("no memory for the model");
@@ -90,25 +91,16 @@ private:
         const u32 p = static_cast<u32>(random_.below(kP));
         switch (random_.below(16)) {
         case 0:
-        case 1:
-            return map(p);
-        case 2:
-            return unmap(p);
-        case 3:
-            return fork(p);
-        case 4:
-            return exit(p);
-        case 5:
-            return move(p);
-        case 6:
-            return protect(p);
-        case 7:
-            return truncate();
+        case 1: return map(p);
+        case 2: return unmap(p);
+        case 3: return fork(p);
+        case 4: return exit(p);
+        case 5: return move(p);
+        case 6: return protect(p);
+        case 7: return truncate();
         case 8:
-        case 9:
-            return load(p, static_cast<u32>(random_.below(kN)));
-        default:
-            return store(p, static_cast<u32>(random_.below(kN)));
+        case 9: return load(p, static_cast<u32>(random_.below(kN)));
+        default: return store(p, static_cast<u32>(random_.below(kN)));
         }
     }
 
@@ -123,7 +115,8 @@ private:
         const u32 room = Model::kObjectPages - min(range.last - range.first, Model::kObjectPages);
         const u32 pgoff = static_cast<u32>(random_.below(room + 1));
         const u32 flags = slot.rights | OBJR_VM_MAYWRITE | OBJR_VM_MAYSHARE | (slot.shared ? OBJR_VM_SHARED : 0);
-        const Status status = processes_[p]->map(range.first, range.last, flags, slot.object ? object_.get() : nullptr, pgoff);
+        const Status status =
+            processes_[p]->map(range.first, range.last, flags, slot.object ? object_.get() : nullptr, pgoff);
         if (!range_is(p, range, false)) {
             return expect(status.as_int() == -OBJR_EEXIST, "map over something did not say EEXIST");
         }
@@ -194,7 +187,8 @@ private:
         operation_ = "protect";
         const Range range = any_range();
         const u32 rights = static_cast<u32>(random_.below(4)); // none, read, write, both
-        expect(static_cast<bool>(processes_[p]->mm().protect(at(range.first), at(range.last), rights)), "protect failed");
+        expect(static_cast<bool>(processes_[p]->mm().protect(at(range.first), at(range.last), rights)),
+               "protect failed");
         for (u32 page = range.first; page < range.last; page++) {
             if (model_->slots[p][page].mapped) {
                 model_->slots[p][page].rights = rights;
@@ -204,7 +198,8 @@ private:
 
     void truncate() {
         operation_ = "truncate";
-        const u32 pages = random_.below(3) == 0 ? static_cast<u32>(random_.below(Model::kObjectPages + 1)) : Model::kObjectPages;
+        const u32 pages =
+            random_.below(3) == 0 ? static_cast<u32>(random_.below(Model::kObjectPages + 1)) : Model::kObjectPages;
         expect(static_cast<bool>(object_->truncate(pages * kPageSize)), "truncate failed");
         model_->truncate(pages);
     }

@@ -61,7 +61,8 @@ bool SoftMmu::walk(Mm& mm, Vaddr address, Access access, Entry& entry) {
             }
             // Set A and D in the entry that was checked, as the processor does: locked, and only if it is still the same.
             u64 expected = pte.word();
-            if (!__atomic_compare_exchange_n(word, &expected, pte.with(bits).word(), false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
+            if (!__atomic_compare_exchange_n(word, &expected, pte.with(bits).word(), false, __ATOMIC_SEQ_CST,
+                                             __ATOMIC_RELAXED)) {
                 continue;
             }
             write = all_write;

@@ -308,7 +308,8 @@ OBJR_TEST(spec_U3_failing_allocations) {
         });
     OBJR_PROPAGATE();
     fail_each_allocation(
-        test, [&] { return a.mm().protect(at(5), at(7), OBJR_VM_READ); }, [&] { OBJR_EXPECT_EQ(a.try_store(5, 1), 0); });
+        test, [&] { return a.mm().protect(at(5), at(7), OBJR_VM_READ); },
+        [&] { OBJR_EXPECT_EQ(a.try_store(5, 1), 0); });
     OBJR_PROPAGATE();
     OBJR_EXPECT(a.cpu().load(a.mm(), at(1500), &value));
     OBJR_EXPECT_EQ(value, 6);

@@ -19,7 +19,7 @@ Result<Mm*> Mm::create(World& world, Mmu& mmu) {
     {
         // Table, counters and root page change together, for the verifier.
         Guard guard(world.registry);
-        status = mm->tables_.create(world, *mm, world.levels);
+        status = mm->tables_.create(world.table_cache, world.counters, *mm, world.levels);
         if (status) {
             status = world.mms.insert(mm->id_, mm);
         }

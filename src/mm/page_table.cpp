@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "objrmap/page_table.h"
 
-#include "objrmap/world.h"
-
 namespace objr {
 
 static constexpr u64 kUpperBits = Pte::kPresent | Pte::kWrite | Pte::kUser;
@@ -18,10 +16,10 @@ Pte PageTable::set(Vaddr address, Pte pte) {
 }
 
 Result<PageTable*> PageTables::allocate(Vaddr base, u32 level) {
-    PageTable* table = OBJR_TRY(world_->table_cache.make());
+    PageTable* table = OBJR_TRY(cache_->make());
     table->entries = static_cast<u64*>(objr_table_alloc(level == levels_, table));
     if (!table->entries) {
-        world_->table_cache.free(table);
+        cache_->free(table);
         return Errno{OBJR_ENOMEM};
     }
     table->lock.init(OBJR_LOCK_TABLE);
@@ -29,21 +27,22 @@ Result<PageTable*> PageTables::allocate(Vaddr base, u32 level) {
     table->base = base;
     table->level = level;
     table->live = 0;
-    world_->counters.add(Count::table_pages);
+    counters_->add(Count::table_pages);
     return table;
 }
 
 void PageTables::free(PageTable* table) {
     OBJR_WARN_ON(table->level == 1 && table->live != 0);
     objr_table_free(table->entries, table->level == levels_);
-    world_->table_cache.free(table);
-    world_->counters.sub(Count::table_pages);
+    cache_->free(table);
+    counters_->sub(Count::table_pages);
 }
 
 // ---- the tree
 
-Status PageTables::create(World& world, Mm& mm, u32 levels) {
-    world_ = &world;
+Status PageTables::create(Cache<PageTable>& cache, Counters& counters, Mm& mm, u32 levels) {
+    cache_ = &cache;
+    counters_ = &counters;
     mm_ = &mm;
     levels_ = levels;
     upper_lock_.init(OBJR_LOCK_UPPER_TABLE);

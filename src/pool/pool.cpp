@@ -20,8 +20,8 @@ Status Pool::create(u32 mb) {
     for (; section_count_ < mb; section_count_++) {
         void* section = objr_alloc_pages(kSectionOrder);
         if (!section) {
-            objr_printk(OBJR_ERR, "pool of %u MiB: the kernel gave %u MiB in pieces of 1 MiB; take a smaller pool_mb\n", mb,
-                        section_count_);
+            objr_printk(OBJR_ERR, "pool of %u MiB: the kernel gave %u MiB in pieces of 1 MiB; take a smaller pool_mb\n",
+                        mb, section_count_);
             destroy();
             return Errno{OBJR_ENOMEM};
         }
@@ -151,8 +151,8 @@ void Pool::put(Page& page) {
     page.index = 0;
     page.private_word = 0;
     bool was_active = page.has(PageFlag::active);
-    for (PageFlag flag : {PageFlag::dirty, PageFlag::referenced, PageFlag::uptodate, PageFlag::swapcache, PageFlag::mlocked,
-                          PageFlag::lru, PageFlag::active, PageFlag::anon_exclusive}) {
+    for (PageFlag flag : {PageFlag::dirty, PageFlag::referenced, PageFlag::uptodate, PageFlag::swapcache,
+                          PageFlag::mlocked, PageFlag::lru, PageFlag::active, PageFlag::anon_exclusive}) {
         if (page.has(flag)) {
             page.clear(flag);
         }
@@ -191,8 +191,6 @@ bool Pool::is_zero(const Page& page) const {
     return true;
 }
 
-u64 Pool::bytes() const {
-    return size_ * sizeof(Page) + section_count_ * sizeof(void*) + section_span_ * sizeof(u32);
-}
+u64 Pool::bytes() const { return size_ * sizeof(Page) + section_count_ * sizeof(void*) + section_span_ * sizeof(u32); }
 
 } // namespace objr

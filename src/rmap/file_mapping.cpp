@@ -82,7 +82,8 @@ static bool same_name(const char* a, const char* b) {
     return *a == *b;
 }
 
-Result<FileMapping*> FileMapping::of_name(World& world, const char* name, u64 size, u32 flags, const objr_owner& owner) {
+Result<FileMapping*> FileMapping::of_name(World& world, const char* name, u64 size, u32 flags,
+                                          const objr_owner& owner) {
     constexpr u64 kMaxSize = 1ull << 47;
     if (!name_ok(name) || (flags & ~(OBJR_OBJECT_CREATE | OBJR_OBJECT_EXCL)) != 0 || size > kMaxSize) {
         return Errno{OBJR_EINVAL};
@@ -205,7 +206,8 @@ Result<Page*> FileMapping::get_locked_page(u64 pgoff) {
         if (Page* page = find_page(pgoff)) {
             page->lock();
             // Under its lock a page is not truncated; beyond a size that shrank while we waited it must not be used.
-            if (page->mapping() == MappingWord::file(this) && page->has(PageFlag::uptodate) && pgoff < size_in_pages()) {
+            if (page->mapping() == MappingWord::file(this) && page->has(PageFlag::uptodate) &&
+                pgoff < size_in_pages()) {
                 return page;
             }
             page->unlock();

@@ -60,8 +60,8 @@ namespace {
 class Walker final : public CandidateVisitor {
 public:
     Walker(World& world, Page& page, EarlyStop early_stop, MappingVisitor& visitor, WalkCost& cost)
-        : pfn_(world.pool.pfn(page)), left_(page.mappings()), early_stop_(early_stop == EarlyStop::yes), visitor_(visitor),
-          cost_(cost) {}
+        : pfn_(world.pool.pfn(page)), left_(page.mappings()), early_stop_(early_stop == EarlyStop::yes),
+          visitor_(visitor), cost_(cost) {}
 
     Visit candidate(Vma& vma, Vaddr address) override {
         cost_.candidates++;
