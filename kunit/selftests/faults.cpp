@@ -30,23 +30,41 @@ static void arm() {
     set(fail_nth_path(), "0");
 }
 
-// Runs the operation again and again, with its first, second, ... allocation failing, until one run has had no failure.
-// Whatever an operation sets up it takes down again. Returns how many runs had a failure.
-static unsigned each_failing(const std::function<void()>& operation) {
-    const std::string path = fail_nth_path();
-    const int control = open(path.c_str(), O_RDWR | O_CLOEXEC);
-    CHECK_OK(control);
-    for (unsigned nth = 1; nth < 2000; ++nth) {
+// The failure that is ahead of this thread. Taking it back may itself be what fails (copying from and to user memory
+// can be made to fail, too): then it is gone all the same.
+class Injection {
+public:
+    Injection() : control_(open(fail_nth_path().c_str(), O_RDWR | O_CLOEXEC)) { CHECK_OK(control_); }
+    ~Injection() { close(control_); }
+    void arm(unsigned nth) {
         const std::string number = std::to_string(nth);
-        CHECK_EQ(pwrite(control, number.data(), number.size(), 0), static_cast<ssize_t>(number.size()));
-        operation();
+        CHECK_EQ(pwrite(control_, number.data(), number.size(), 0), static_cast<ssize_t>(number.size()));
+    }
+    bool disarm() { // whether it has struck
         char left[32] = {};
-        CHECK(pread(control, left, sizeof(left) - 1, 0) > 0);
-        CHECK_EQ(pwrite(control, "0", 1, 0), 1);
-        if (atoi(left) != 0) { // the nth was never reached
-            close(control);
+        const bool struck = pread(control_, left, sizeof(left) - 1, 0) > 0 && atoi(left) == 0;
+        while (pwrite(control_, "0", 1, 0) != 1)
+            CHECK(errno == EFAULT || errno == ENOMEM);
+        return struck;
+    }
+
+private:
+    int control_;
+};
+
+// Runs the operation again and again, with its first, second, ... allocation failing, until one run has had no failure.
+// What prepare and after do does not fail. Returns how many runs had a failure.
+static unsigned each_failing(const std::function<void()>& operation, const std::function<void()>& prepare = [] {},
+                             const std::function<void()>& after = [] {}) {
+    Injection injection;
+    for (unsigned nth = 1; nth < 2000; ++nth) {
+        prepare();
+        injection.arm(nth);
+        operation();
+        const bool struck = injection.disarm();
+        after();
+        if (!struck)
             return nth - 1;
-        }
     }
     fail(__FILE__, __LINE__, "2000 failing allocations and no end");
 }
@@ -165,42 +183,34 @@ CASE_LIMIT(failing_split_move_protect, 240) {
     const int fd = device();
     void* room = mmap(nullptr, 8 * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     CHECK(room != MAP_FAILED);
-    each_failing([&] {
-        char saved[32] = {}; // set-up and clean-up are not what fails here
-        const int control = open(fail_nth_path().c_str(), O_RDWR | O_CLOEXEC);
-        if (control < 0)
-            return;
-        const ssize_t length = pread(control, saved, sizeof(saved) - 1, 0);
-        if (pwrite(control, "0", 1, 0) != 1)
-            return;
-        void* memory = map_pages(fd, 8);
-        for (size_t page = 0; page < 8; ++page)
-            fill(at(memory, page), page + 1);
-        CHECK_EQ(pwrite(control, saved, static_cast<size_t>(length), 0), length);
-
-        const bool hole = worked(munmap(at(memory, 3), kPage) == 0);
-        const bool read_only = worked(mprotect(at(memory, 5), kPage, PROT_READ) == 0);
-        const bool moved = worked(mremap(memory, 2 * kPage, 2 * kPage, MREMAP_MAYMOVE | MREMAP_FIXED, room) == room);
-
-        char left[32] = {};
-        CHECK(pread(control, left, sizeof(left) - 1, 0) > 0);
-        CHECK_EQ(pwrite(control, "0", 1, 0), 1);
-        for (size_t page = 0; page < 8; ++page) {
-            if (page < 2) {
-                CHECK(holds(at(moved ? room : memory, page), page + 1));
-            } else if (page == 3 && hole) {
-                CHECK_EQ(read_signal(at(memory, page)), SIGSEGV);
-            } else {
-                CHECK(holds(at(memory, page), page + 1));
-                CHECK_EQ(write_signal(at(memory, page)), page == 5 && read_only ? SIGSEGV : 0);
+    void* memory = nullptr;
+    bool hole = false, read_only = false, moved = false;
+    each_failing(
+        [&] {
+            hole = worked(munmap(at(memory, 3), kPage) == 0);
+            read_only = worked(mprotect(at(memory, 5), kPage, PROT_READ) == 0);
+            moved = worked(mremap(memory, 2 * kPage, 2 * kPage, MREMAP_MAYMOVE | MREMAP_FIXED, room) == room);
+        },
+        [&] {
+            memory = map_pages(fd, 8);
+            for (size_t page = 0; page < 8; ++page)
+                fill(at(memory, page), page + 1);
+        },
+        [&] {
+            for (size_t page = 0; page < 8; ++page) {
+                if (page < 2) {
+                    CHECK(holds(at(moved ? room : memory, page), page + 1));
+                } else if (page == 3 && hole) {
+                    CHECK_EQ(read_signal(at(memory, page)), SIGSEGV);
+                } else {
+                    CHECK(holds(at(memory, page), page + 1));
+                    CHECK_EQ(write_signal(at(memory, page)), page == 5 && read_only ? SIGSEGV : 0);
+                }
             }
-        }
-        CHECK_OK(munmap(memory, 8 * kPage));
-        // A move that fails may have emptied its target already.
-        CHECK(mmap(room, 8 * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == room);
-        CHECK_EQ(pwrite(control, left, strlen(left), 0), static_cast<ssize_t>(strlen(left)));
-        close(control);
-    });
+            CHECK_OK(munmap(memory, 8 * kPage));
+            // A move that fails may have emptied its target already.
+            CHECK(mmap(room, 8 * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == room);
+        });
 }
 
 CASE_LIMIT(failing_debugfs, 120) {

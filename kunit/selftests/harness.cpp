@@ -115,68 +115,16 @@ bool becomes(const std::function<bool()>& condition, unsigned seconds) {
 
 // ---- processes ----------------------------------------------------------------------------------------------------------------
 
-Actor::Actor(const std::function<void(Actor&)>& body, const char* comm) {
-    int ends[2];
-    CHECK_OK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends));
-    const pid_t pid = fork();
-    CHECK_OK(pid);
-    if (pid == 0) {
-        close(ends[0]);
-        channel_ = ends[1];
-        pid_ = 0;
-        if (comm)
-            prctl(PR_SET_NAME, comm);
-        body(*this);
-        _exit(0);
-    }
-    close(ends[1]);
-    pid_ = pid;
-    channel_ = ends[0];
-}
-
-Actor::~Actor() {
-    if (channel_ >= 0)
-        close(channel_);
-}
-
-void Actor::pause() {
-    char byte = 'p';
-    if (write(channel_, &byte, 1) != 1 || read(channel_, &byte, 1) != 1)
-        _exit(2); // the leader is gone
-}
-
 void Actor::await() {
-    char byte;
-    ssize_t got;
-    do {
-        got = read(channel_, &byte, 1);
-    } while (got < 0 && errno == EINTR);
-    if (got != 1) {
-        int status = 0;
-        waitpid(pid_, &status, 0);
-        fail(__FILE__, __LINE__, "a process of the case ended early, wait status " + std::to_string(status));
-    }
+    if (!objr::Actor::await())
+        fail(__FILE__, __LINE__, "a process of the case ended early, wait status " + std::to_string(wait()));
 }
 
-void Actor::go() {
-    const char byte = 'g';
-    CHECK_EQ(send(channel_, &byte, 1, MSG_NOSIGNAL), 1);
-}
-
-void Actor::finish() {
-    go();
-    wait_end();
-}
-
-void Actor::wait_end() {
-    expect_exit(pid_);
-    pid_ = -1;
-}
+void Actor::wait_end() { expect_exit(pid()); }
 
 void Actor::kill() {
-    CHECK_OK(::kill(pid_, SIGKILL));
-    CHECK_EQ(waitpid(pid_, nullptr, 0), pid_);
-    pid_ = -1;
+    CHECK_OK(::kill(pid(), SIGKILL));
+    CHECK(wait() >= 0);
 }
 
 void expect_exit(pid_t pid) {

@@ -16,6 +16,7 @@
 #include <sys/types.h>
 #include <sys/wait.h>
 
+#include "actor.h"
 #include "client.h"
 #include "memory.h"
 
@@ -97,33 +98,19 @@ bool becomes(const std::function<bool()>& condition, unsigned seconds = 20);
 
 // ---- processes --------------------------------------------------------------------------------------------------------------
 
-// A child process that is led step by step: each pause() in its body ends when the leader calls go().
-class Actor {
+// objr::Actor whose failures are the case's.
+class Actor : public objr::Actor {
 public:
-    explicit Actor(const std::function<void(Actor&)>& body, const char* comm = nullptr);
-    Actor(Actor&& other) noexcept : pid_(other.pid_), channel_(other.channel_) { other.pid_ = other.channel_ = -1; }
-    Actor(const Actor&) = delete;
-    Actor& operator=(const Actor&) = delete;
-    ~Actor();
-
-    // In the child.
-    void pause();
-
-    // In the leader.
-    int pid() const { return pid_; }
-    void await();    // the child has come to its next pause
-    void go();       // the child may leave it
-    void step() {    // from one pause to the next
-        go();
-        await();
+    explicit Actor(const std::function<void(Actor&)>& body, const char* comm = nullptr)
+        : objr::Actor([&](objr::Actor& self) { body(static_cast<Actor&>(self)); }, comm) {
+        CHECK_OK(pid());
     }
-    void finish();   // go, and the child ends well
-    void wait_end(); // the child ends well by itself
-    void kill();     // SIGKILL, reaped
-
-private:
-    pid_t pid_ = -1;
-    int channel_ = -1;
+    void await();
+    void go() { CHECK(objr::Actor::go()); }
+    void step() { go(), await(); }
+    void finish() { go(), wait_end(); } // it ends well
+    void wait_end();
+    void kill(); // SIGKILL, reaped
 };
 
 // Runs the body in a child process and waits: it must end well.
