@@ -2,7 +2,7 @@
 /*
  * compat.h: the one place where kernel releases differ. Each helper cites the release that changed.
  *
- * Known to work with 6.1; written for 6.12 and 7.2 as well.
+ * The process side has run on 6.1 and 6.12; against the headers of 7.2 it compiles.
  */
 #ifndef OBJRMAP_SHIM_COMPAT_H
 #define OBJRMAP_SHIM_COMPAT_H
