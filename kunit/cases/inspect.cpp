@@ -272,6 +272,8 @@ OBJR_TEST(inspect_free_and_range) {
     OBJR_EXPECT_TEXT(text.c_str(), "error pfn 0xffffffffffffffff is not in the pool");
     OBJR_EXPECT_EQ(text.query(world, "page 0 nonsense"), 1);
     OBJR_EXPECT_TEXT(text.c_str(), "error bad word 'nonsense'");
+    text.query(world, "page 0 json nonsense");
+    OBJR_EXPECT_TEXT(text.c_str(), "error bad word 'nonsense'");
 }
 
 OBJR_TEST(inspect_address_errors) {

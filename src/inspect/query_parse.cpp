@@ -212,6 +212,7 @@ void Parser::parse() {
     }
     if (!parse_selector(word) || !parse_options()) {
         query_.kind = static_cast<u32>(QueryKind::none);
+        query_.options = 0; // what is wrong is said in a line, whether `json` came before or behind it
     }
 }
 
