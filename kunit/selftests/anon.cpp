@@ -258,6 +258,158 @@ CASE(exec_releases) {
     expect_exit(pid);
 }
 
+CASE(descriptor_inherited_over_exec) { // a new address space: nothing of the old one's is in it
+    const int fd = device();
+    fill(map_pages(fd, 2), 5);
+    const int kept = dup(fd); // without close-on-exec
+    in_child([&] {
+        const std::string number = std::to_string(kept);
+        execl("/proc/self/exe", "selftests", "--zero-helper", number.c_str(), static_cast<char*>(nullptr));
+        fail(__FILE__, __LINE__, with_errno("exec"));
+    });
+}
+
+CASE(exit_frees_although_others_look_at_the_process) { // an open /proc/pid/mem keeps the mm_struct, not the memory
+    need_module();
+    const int fd = device();
+    Actor child([&](Actor& self) {
+        void* memory = map_pages(fd, 50);
+        for (size_t page = 0; page < 50; ++page)
+            fill(at(memory, page), 1);
+        self.pause();
+    });
+    child.await();
+    const std::string process = "/proc/" + std::to_string(child.pid()) + "/";
+    std::vector<int> kept;
+    for (const char* file : {"mem", "maps", "smaps", "stat"})
+        kept.push_back(open((process + file).c_str(), O_RDONLY | O_CLOEXEC));
+    CHECK_OK(kept[0]);
+    objr::read_all(kept[1], 100);
+    child.finish();
+    CHECK(becomes([] { return objr::stat("free_pages") == objr::stat("pool_pages"); }));
+    char byte;
+    CHECK(pread(kept[0], &byte, 1, 0x1000) <= 0);
+    // Others that begin their lives now are told apart from the dead one.
+    in_child([&] { CHECK(holds(map_pages(fd, 4), 0)); });
+}
+
+CASE(one_mm_over_all_descriptors) {
+    need_module();
+    const int one = device(), two = device();
+    fill(map_pages(one, 2), 1);
+    fill(map_pages(two, 2), 2);
+    CHECK_OK(objr::bind_object(device(), "third", kPage, OBJRMAP_CREATE));
+    CHECK_EQ(objr::stat("mms"), 1u);
+    in_child([&] {
+        fill(map_pages(two, 2), 3);
+        CHECK_EQ(objr::stat("mms"), 2u);
+    });
+}
+
+CASE(pid_namespace) { // pids of answers are those of the initial namespace
+    need_module();
+    need_root();
+    const int fd = device();
+    void* memory = map_pages(fd, 1);
+    fill(memory, 1);
+    int ends[2];
+    CHECK_OK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
+    const pid_t outer = fork();
+    CHECK_OK(outer);
+    if (outer == 0) {
+        if (unshare(CLONE_NEWPID))
+            skip(with_errno("unshare"));
+        const pid_t first = fork();
+        if (first == 0) {
+            CHECK_EQ(getpid(), 1);
+            CHECK(holds(memory, 1));
+            char byte = 'r';
+            _exit(write(ends[1], &byte, 1) == 1 && read(ends[1], &byte, 1) == 1 ? 0 : 1);
+        }
+        CHECK_EQ(write(ends[1], &first, sizeof(first)), static_cast<ssize_t>(sizeof(first)));
+        expect_exit(first);
+        _exit(0);
+    }
+    struct __attribute__((packed)) {
+        pid_t pid;
+        char ready;
+    } message{};
+    for (size_t got = 0; got < sizeof(message);) { // the two may come in either order
+        const ssize_t more = read(ends[0], reinterpret_cast<char*>(&message) + got, sizeof(message) - got);
+        CHECK(more > 0);
+        got += static_cast<size_t>(more);
+    }
+    std::vector<objrmap_mapper> mappers;
+    CHECK(objr::who(fd, memory, mappers));
+    for (const objrmap_mapper& mapper : mappers)
+        CHECK(mapper.pid != 1);
+    CHECK_EQ(mappers.size(), 2u); // the process between never touched it... but inherited the entry
+    CHECK_EQ(write(ends[0], "g", 1), 1);
+    expect_exit(outer);
+}
+
+CASE(interfaces_that_pin_pages_are_refused) {
+    need_module();
+    const int fd = device();
+    void* memory = map_pages(fd, 4);
+    fill(memory, 1);
+    int ends[2];
+    CHECK_OK(pipe(ends));
+    iovec part{memory, kPage};
+    CHECK_FAILS(vmsplice(ends[1], &part, 1, 0), EFAULT);
+    uint32_t* word = reinterpret_cast<uint32_t*>(at(memory, 1));
+    *word = 7;
+    CHECK_EQ(syscall(SYS_futex, word, 1 /* FUTEX_WAKE */ | 128 /* PRIVATE */, 1, nullptr, nullptr, 0), 0);
+    CHECK_FAILS(syscall(SYS_futex, word, 0 /* FUTEX_WAIT */, 7, nullptr, nullptr, 0), EFAULT); // shared: by the page
+    const std::string path = directory_on("ext4") + "/direct";
+    close(make_file(path, std::string(4 * kPage, 'd')));
+    const int direct = open(path.c_str(), O_RDWR | O_DIRECT | O_CLOEXEC);
+    if (direct >= 0) {
+        CHECK_FAILS(pread(direct, at(memory, 2), kPage, 0), EFAULT);
+        CHECK_FAILS(pwrite(direct, memory, kPage, 0), EFAULT);
+    }
+    CHECK(holds(memory, 1));
+}
+
+CASE(clear_refs_and_pagemap) { // what the kernel offers to clear accessed bits must not disturb
+    need_module();
+    const int fd = device();
+    void* memory = map_pages(fd, 8);
+    for (size_t page = 0; page < 8; ++page)
+        fill(at(memory, page), page + 1);
+    for (const char* what : {"1", "2", "3", "4", "5"}) {
+        objr::write_text("/proc/self/clear_refs", what);
+        for (size_t page = 0; page < 8; ++page)
+            CHECK(holds(at(memory, page), page + 1));
+        in_child([&] { fill(memory, 9); });
+        CHECK(holds(memory, 1));
+        fill(at(memory, 7), 8);
+    }
+    const int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    if (pagemap >= 0) {
+        uint64_t entry = 0;
+        CHECK_EQ(pread(pagemap, &entry, 8, static_cast<off_t>(reinterpret_cast<uintptr_t>(memory) / kPage * 8)), 8);
+    }
+}
+
+CASE(high_addresses) { // five-level tables, where the processor and the kernel have them
+    const int fd = device();
+    void* const wanted = reinterpret_cast<void*>(uint64_t{1} << 52);
+    void* memory = objr::map(fd, 4 * kPage, PROT_READ | PROT_WRITE, 0, wanted);
+    if (memory == MAP_FAILED)
+        skip("no addresses above 47 bits: boot with five-level page tables");
+    CHECK(memory == wanted);
+    for (size_t page = 0; page < 4; ++page)
+        fill(at(memory, page), page + 1);
+    in_child([&] {
+        CHECK(holds(at(memory, 3), 4));
+        fill(at(memory, 3), 9);
+    });
+    CHECK(holds(at(memory, 3), 4));
+    if (!objr::standin())
+        CHECK_EQ(objr::parse_answers(objr::ask("query", objr::selector_of(getpid(), at(memory, 2)))).at(0).mappers.size(), 1u);
+}
+
 CASE(kill_in_the_middle) {
     const int fd = device();
     for (int round = 0; round < 20; ++round) {

@@ -410,6 +410,35 @@ CASE(file_append_only_and_sealed_refused) {
     CHECK(holds(page.data(), 1));
 }
 
+CASE(file_sealed_after_binding) { // either the seal is refused, or the write-back; neither in silence
+    need_module();
+    const int memory_file = static_cast<int>(memfd_create("sealed-later", MFD_ALLOW_SEALING | MFD_CLOEXEC));
+    CHECK_OK(memory_file);
+    CHECK_OK(ftruncate(memory_file, 2 * kPage));
+    void* memory = map_pages(bound(memory_file, OBJRMAP_SHARED), 2);
+    fill(memory, 1);
+    if (fcntl(memory_file, F_ADD_SEALS, F_SEAL_WRITE) == 0)
+        CHECK(msync(memory, 2 * kPage, MS_SYNC) < 0);
+    else
+        CHECK_OK(msync(memory, 2 * kPage, MS_SYNC));
+    CHECK(holds(memory, 1));
+}
+
+CASE(file_of_a_tebibyte) {
+    const int file = make_file(directory_on("tmpfs") + "/f", "");
+    CHECK_OK(ftruncate(file, off_t{1} << 40));
+    CHECK_EQ(pwrite(file, "end", 3, (off_t{1} << 40) - 3), 3);
+    void* memory = objr::map(bound(file, OBJRMAP_SHARED), 4 * kPage, PROT_READ | PROT_WRITE, (1ULL << 28) - 2);
+    CHECK(memory != MAP_FAILED);
+    CHECK_EQ(memcmp(at(memory, 1) + kPage - 3, "end", 3), 0);
+    fill(memory, 1);
+    CHECK_EQ(read_signal(at(memory, 2)), SIGBUS);
+    CHECK_OK(msync(memory, 2 * kPage, MS_SYNC));
+    std::vector<unsigned char> page(kPage);
+    CHECK_EQ(pread(file, page.data(), kPage, static_cast<off_t>(((1ULL << 28) - 2) * kPage)), static_cast<ssize_t>(kPage));
+    CHECK(holds(page.data(), 1));
+}
+
 CASE(file_immutable_refused) {
     need_module();
     const std::string directory = directory_on("ext4");

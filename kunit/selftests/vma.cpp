@@ -2,6 +2,7 @@
 //
 // munmap of parts, mremap, mprotect (U3, P3): what stays has its content, what goes is gone, in every sharer.
 #include <random>
+#include <sys/syscall.h>
 
 #include "harness.h"
 
@@ -207,8 +208,46 @@ CASE(mremap_grow_is_refused) {
     CHECK_FAILS(mremap(memory, 4 * kPage, 8 * kPage, MREMAP_MAYMOVE), EFAULT);
     CHECK_FAILS(mremap(memory, 4 * kPage, 8 * kPage, 0), EFAULT);
     CHECK_FAILS(mremap(memory, 4 * kPage, 4 * kPage, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, nullptr), EINVAL);
+    CHECK_FAILS(mremap(memory, 0, 4 * kPage, MREMAP_MAYMOVE), EFAULT); // the old way to map a shared mapping twice
+    CHECK_FAILS(mremap(memory, 4 * kPage, 4 * kPage, MREMAP_MAYMOVE | MREMAP_FIXED, at(memory, 2)), EINVAL); // onto itself
     for (size_t page = 0; page < 4; ++page)
         CHECK(holds(at(memory, page), page + 1));
+}
+
+CASE(mremap_over_a_boundary_is_refused) { // two VMAs in one move: this kernel moves neither
+    need_module();
+    const int fd = device();
+    void* memory = filled(fd, 8);
+    void* room = reserve(8);
+    CHECK_OK(mprotect(at(memory, 4), 4 * kPage, PROT_READ));
+    if (mremap(memory, 8 * kPage, 8 * kPage, MREMAP_MAYMOVE | MREMAP_FIXED, room) == MAP_FAILED)
+        CHECK_EQ(errno, EFAULT);
+    else
+        memory = room;
+    for (size_t page = 0; page < 8; ++page)
+        CHECK(holds(at(memory, page), page + 1));
+}
+
+CASE(remap_file_pages_of_an_object) { // the kernel makes a VMA with another offset of it
+    need_module();
+    const int fd = device();
+    CHECK_OK(objr::bind_object(fd, "nonlinear", 8 * kPage, OBJRMAP_CREATE));
+    void* memory = map_pages(fd, 8);
+    for (size_t page = 0; page < 8; ++page)
+        fill(at(memory, page), page + 1);
+    for (const size_t page : {0, 3, 5}) {
+        if (syscall(SYS_remap_file_pages, at(memory, page), kPage, 0, 7 - page, 0))
+            skip(with_errno("remap_file_pages"));
+        CHECK(holds(at(memory, page), 8 - page));
+    }
+    const auto answers = objr::parse_answers(objr::ask("query", "file nonlinear pgoff 7"));
+    CHECK_EQ(answers.size(), 1u);
+    CHECK_EQ(answers[0].mapper_of(getpid()), 2); // at its own place and at that of page 0
+    in_child([&] {
+        CHECK(holds(at(memory, 5), 3));
+        CHECK_OK(munmap(at(memory, 3), kPage));
+    });
+    CHECK(holds(at(memory, 3), 5));
 }
 
 CASE(mprotect_round_trips) {
