@@ -98,7 +98,8 @@ TEST_F(Inspection, owners_and_process_translations) {
     const std::string pid = std::to_string(parent.pid());
     const std::string answer = query("pid " + pid + " addr 0x7f0000001fff");
     EXPECT_NE(answer.find("mapper pid=" + pid + " comm=par\\x20ent mm="), std::string::npos) << answer;
-    EXPECT_NE(answer.find("mapper pid=" + std::to_string(child.pid()) + " comm=child mm="), std::string::npos) << answer;
+    EXPECT_NE(answer.find("mapper pid=" + std::to_string(child.pid()) + " comm=child mm="), std::string::npos)
+        << answer;
     const std::string json = query("pid " + pid + " addr 0x7f0000001000 json");
     EXPECT_NE(json.find("\"pid\":" + pid + ",\"comm\":\"par ent\",\"mm\":"), std::string::npos) << json;
     EXPECT_NE(graph("pid " + pid + " addr 0x7f0000001000").find("pid " + pid + "\\npar ent\"];"), std::string::npos);
