@@ -72,7 +72,9 @@ private:
     Status add_page_locked(Page& page, u64 pgoff);
     Status fill(Page& page, u64 pgoff);
     void drop_page_locked(Page& page);
-    Status write_page(Page& page, u64 pgoff, void* copy);
+    bool clean_next(u64& pgoff, u64 last, void* copy);
+    Status write_copy(u64 pgoff, const void* copy);
+    void make_dirty(u64 pgoff);
     void unmap_beyond(u64 first);
     Mm* next_mapper(u64 first, u32 after);
     u64 zap_beyond(Mm& mm, u64 first);

@@ -56,8 +56,9 @@ public:
     Status fault(Vaddr address, Access access, void* token);
     // The same after making the Vma's protection what the process's own is.
     Status fault_with_flags(Vaddr address, Access access, u32 vm_flags, void* token);
-    // The page at address, faulted in, referenced and locked: the caller unlocks and puts it.
-    Result<Page*> get_locked_page(Vaddr address, Access access);
+    // ptrace: copy length bytes, within one page, between data (kernel memory) and the memory at address. EINVAL: over the end
+    // of the page; EACCES; else as fault.
+    Status access(Vaddr address, void* data, u32 length, Access access);
 
     // ---- for walks and inspection
     World& world() const { return world_; }

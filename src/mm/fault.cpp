@@ -276,29 +276,35 @@ Status Mm::fault_with_flags(Vaddr address, Access access, u32 vm_flags, void* to
     }
 }
 
-Result<Page*> Mm::get_locked_page(Vaddr address, Access access) {
+Status Mm::access(Vaddr address, void* data, u32 length, Access access) {
     SharedGuard quiesce(world_.quiesce);
     SharedGuard guard(lock_);
-    address = page_start(address);
+    u64 offset = address - page_start(address);
     Vma* vma = find(address);
     if (!vma) {
         return Errno{OBJR_EFAULT};
     }
+    if (length > kPageSize - offset) {
+        return Errno{OBJR_EINVAL};
+    }
     // A debugger may write where the process may not, but only to what is the process's own (FOLL_FORCE in Linux).
-    bool forced = access == Access::write && vma->copies_on_write() && vma->has(VmFlag::may_write);
-    if (!permitted(*vma, access) && !forced) {
+    bool write = access == Access::write;
+    if (!permitted(*vma, access) && !(write && vma->copies_on_write() && vma->has(VmFlag::may_write))) {
         return Errno{OBJR_EACCES};
     }
-    FaultHandler handler(*this, *vma, address, access);
+    FaultHandler handler(*this, *vma, page_start(address), access);
     FaultHandler::Mapped mapped = OBJR_TRY(handler.run());
     if (mapped.replaced) {
-        mmu_.zap(vma->region, address, address + kPageSize, OBJR_MMAP_LOCK_HELD);
+        mmu_.zap(vma->region, page_start(address), page_start(address) + kPageSize, OBJR_MMAP_LOCK_HELD);
     }
-    if (mapped.old) {
-        world_.pool.put(*mapped.old);
-        world_.pool.put(*mapped.old);
+    u8* bytes = static_cast<u8*>(world_.pool.address(*mapped.page)) + offset;
+    if (write) {
+        __builtin_memcpy(bytes, data, length);
+    } else {
+        __builtin_memcpy(data, bytes, length);
     }
-    return mapped.page;
+    FaultHandler::finish(world_, mapped);
+    return {};
 }
 
 } // namespace objr

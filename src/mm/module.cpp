@@ -68,20 +68,8 @@ int objr_mm_fault(objr_mm* mm, objr_u64 address, objr_u32 fault, objr_u32 vm_fla
 }
 
 int objr_mm_access(objr_mm* mm, objr_u64 address, void* data, objr_u32 len, int write) {
-    u64 offset = address & ~kPageMask;
-    if (len > kPageSize - offset) {
-        return -OBJR_EINVAL;
-    }
-    World& world = mm_of(mm).world();
-    Result<Page*> page = mm_of(mm).get_locked_page(Vaddr(address), write != 0 ? Access::write : Access::read);
-    if (!page) {
-        return page.as_int();
-    }
-    u8* bytes = static_cast<u8*>(world.pool.address(**page)) + offset;
-    __builtin_memcpy(write != 0 ? static_cast<void*>(bytes) : data, write != 0 ? data : static_cast<void*>(bytes), len);
-    (*page)->unlock();
-    world.pool.put(**page);
-    return static_cast<int>(len);
+    Status status = mm_of(mm).access(Vaddr(address), data, len, write != 0 ? Access::write : Access::read);
+    return status ? static_cast<int>(len) : status.as_int();
 }
 
 // ---- objects

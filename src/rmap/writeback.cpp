@@ -26,49 +26,66 @@ Status FileMapping::sync(u64 first, u64 last, bool datasync) {
         return Errno{OBJR_ENOMEM};
     }
     Status result;
-    for (u64 pgoff = first; Page* page = find_page_from(pgoff, last); pgoff++) {
-        Status status = write_page(*page, pgoff, copy);
-        if (result) {
-            result = status;
+    for (u64 pgoff = first; clean_next(pgoff, last, copy); pgoff++) {
+        if (Status status = write_copy(pgoff, copy); !status) {
+            make_dirty(pgoff);
+            result = result ? status : result;
         }
-        world_.pool.put(*page);
         if (pgoff == last) {
             break;
         }
-        objr_cond_resched();
     }
     objr_free_pages(copy, 0);
     Status status = Status::from_int(objr_backing_sync(writer, first << kPageShift, ~0ull >> 1, datasync ? 1 : 0));
     return result ? status : result;
 }
 
-// page is referenced.
-Status FileMapping::write_page(Page& page, u64 pgoff, void* copy) {
-    {
+// Make the first dirty page in [pgoff, last] clean and copy it; sets pgoff. False: there is none.
+bool FileMapping::clean_next(u64& pgoff, u64 last, void* copy) {
+    for (;; pgoff++) {
         SharedGuard quiesce(world_.quiesce);
-        PageLock lock(page);
-        if (page.mapping() != MappingWord::file(this)) {
-            return {};
+        Page* page = find_page_from(pgoff, last);
+        if (!page) {
+            return false;
         }
-        page_mkclean(world_, page);
-        if (!page.clear(PageFlag::dirty)) {
-            return {};
+        bool dirty = false;
+        {
+            PageLock lock(*page);
+            if (page->mapping() == MappingWord::file(this)) {
+                page_mkclean(world_, *page);
+                dirty = page->clear(PageFlag::dirty);
+            }
+            if (dirty) {
+                objr_copy_page(copy, world_.pool.address(*page));
+            }
         }
-        objr_copy_page(copy, world_.pool.address(page));
+        world_.pool.put(*page);
+        if (dirty || pgoff == last) {
+            return dirty;
+        }
+        objr_cond_resched();
     }
+}
+
+// What is beyond the end of the file is not written: somebody has cut it.
+Status FileMapping::write_copy(u64 pgoff, const void* copy) {
     u64 start = pgoff << kPageShift;
     u64 end = min(size(), start + kPageSize);
-    if (start >= end) {
-        return {};
+    if (start < end) {
+        OBJR_TRY_STATUS(Status::from_int(objr_backing_write(writer(), start, copy, static_cast<u32>(end - start))));
+        world_.counters.add(Count::writebacks);
     }
-    s32 error = objr_backing_write(writer(), start, copy, static_cast<u32>(end - start));
-    if (error != 0) {
-        page.set(PageFlag::dirty);
-        note_dirty();
-        return Status::from_int(error);
-    }
-    world_.counters.add(Count::writebacks);
     return {};
+}
+
+// After a write that failed; a page that has been truncated meanwhile has nothing to write any more.
+void FileMapping::make_dirty(u64 pgoff) {
+    SharedGuard quiesce(world_.quiesce);
+    if (Page* page = find_page(pgoff)) {
+        page->set(PageFlag::dirty);
+        note_dirty();
+        world_.pool.put(*page);
+    }
 }
 
 // ---- truncation
