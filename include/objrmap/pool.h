@@ -34,9 +34,9 @@ public:
     void put(Page& page);
 
     u32 size() const { return size_; } // pages
-    u32 free_pages() const { return free_.count.load(); }
-    u32 inactive_pages() const { return inactive_.count.load(); }
-    u32 active_pages() const { return active_.count.load(); }
+    u32 free_pages() const OBJR_THREAD(no_thread_safety_analysis) { return free_.count.load(); }
+    u32 inactive_pages() const OBJR_THREAD(no_thread_safety_analysis) { return inactive_.count.load(); }
+    u32 active_pages() const OBJR_THREAD(no_thread_safety_analysis) { return active_.count.load(); }
 
     u32 number(const Page& page) const { return static_cast<u32>(&page - pages_); }
     Page& page(u32 number) { return pages_[number]; }
