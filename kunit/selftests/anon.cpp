@@ -317,8 +317,7 @@ CASE(pid_namespace) { // pids of answers are those of the initial namespace
     const pid_t outer = fork();
     CHECK_OK(outer);
     if (outer == 0) {
-        if (unshare(CLONE_NEWPID))
-            skip(with_errno("unshare"));
+        if (unshare(CLONE_NEWPID)) skip(with_errno("unshare"));
         const pid_t first = fork();
         if (first == 0) {
             CHECK_EQ(getpid(), 1);
@@ -396,8 +395,7 @@ CASE(high_addresses) { // five-level tables, where the processor and the kernel 
     const int fd = device();
     void* const wanted = reinterpret_cast<void*>(uint64_t{1} << 52);
     void* memory = objr::map(fd, 4 * kPage, PROT_READ | PROT_WRITE, 0, wanted);
-    if (memory == MAP_FAILED)
-        skip("no addresses above 47 bits: boot with five-level page tables");
+    if (memory == MAP_FAILED) skip("no addresses above 47 bits: boot with five-level page tables");
     CHECK(memory == wanted);
     for (size_t page = 0; page < 4; ++page)
         fill(at(memory, page), page + 1);
@@ -407,7 +405,9 @@ CASE(high_addresses) { // five-level tables, where the processor and the kernel 
     });
     CHECK(holds(at(memory, 3), 4));
     if (!objr::standin())
-        CHECK_EQ(objr::parse_answers(objr::ask("query", objr::selector_of(getpid(), at(memory, 2)))).at(0).mappers.size(), 1u);
+        CHECK_EQ(
+            objr::parse_answers(objr::ask("query", objr::selector_of(getpid(), at(memory, 2)))).at(0).mappers.size(),
+            1u);
 }
 
 CASE(kill_in_the_middle) {
@@ -422,10 +422,8 @@ CASE(kill_in_the_middle) {
                 void* memory = map_pages(fd, 16);
                 for (size_t page = 0; page < 16; ++page)
                     fill(at(memory, page), tag);
-                if (tag == 2 + static_cast<uint64_t>(round) % 5 && write(ends[1], "x", 1) != 1)
-                    _exit(1);
-                if (round % 2)
-                    munmap(at(memory, 3), 10 * kPage);
+                if (tag == 2 + static_cast<uint64_t>(round) % 5 && write(ends[1], "x", 1) != 1) _exit(1);
+                if (round % 2) munmap(at(memory, 3), 10 * kPage);
                 munmap(memory, 16 * kPage);
             }
         }
@@ -706,8 +704,7 @@ CASE(core_dump_leaves_the_pool_out) {
     if (pid == 0) {
         rlimit unlimited{RLIM_INFINITY, RLIM_INFINITY};
         setrlimit(RLIMIT_CORE, &unlimited);
-        if (chdir("/tmp"))
-            _exit(0);
+        if (chdir("/tmp")) _exit(0);
         fill(memory, 2);
         abort();
     }
@@ -740,8 +737,7 @@ CASE(sparse_address_space) { // touches far apart: page tables of every level co
     const int fd = device();
     const size_t length = size_t{1} << 41;
     void* memory = objr::map(fd, length, PROT_READ | PROT_WRITE);
-    if (memory == MAP_FAILED)
-        skip("no room for a mapping of 2 TiB");
+    if (memory == MAP_FAILED) skip("no room for a mapping of 2 TiB");
     for (unsigned bit = 12; bit < 41; ++bit)
         *reinterpret_cast<volatile uint64_t*>(static_cast<char*>(memory) + (size_t{1} << bit)) = bit;
     in_child([&] {

@@ -147,8 +147,7 @@ static void generation(void* memory, unsigned number, unsigned last) {
     for (unsigned page = 0; page < last; ++page)
         CHECK(holds(at(memory, page), page < number ? page + 1 : 0));
     fill(at(memory, number), number + 1);
-    if (number + 1 < last)
-        in_child([=] { generation(memory, number + 1, last); });
+    if (number + 1 < last) in_child([=] { generation(memory, number + 1, last); });
     for (unsigned page = 0; page < last; ++page)
         CHECK(holds(at(memory, page), page <= number ? page + 1 : 0));
 }
@@ -163,8 +162,7 @@ CASE(deep_fork_chain) {
 static void rewriting(void* memory, unsigned pages, unsigned depth, unsigned last) {
     for (unsigned page = 0; page < pages; ++page)
         fill(at(memory, page), depth * 1000 + page + 1);
-    if (depth < last)
-        in_child([=] { rewriting(memory, pages, depth + 1, last); });
+    if (depth < last) in_child([=] { rewriting(memory, pages, depth + 1, last); });
     for (unsigned page = 0; page < pages; ++page)
         CHECK(holds(at(memory, page), depth * 1000 + page + 1));
 }
@@ -182,13 +180,11 @@ CASE(parents_die_first) { // each generation forks and dies; the last one still 
     CHECK_OK(pipe(ends));
     for (unsigned number = 0;; ++number) {
         fill(at(memory, number), number + 1);
-        if (number == 31)
-            break;
+        if (number == 31) break;
         const pid_t pid = fork();
         CHECK_OK(pid);
         if (pid) {
-            if (number)
-                _exit(0); // an ancestor dies at once
+            if (number) _exit(0); // an ancestor dies at once
             // The first waits for word from the last.
             close(ends[1]);
             char byte;
@@ -277,7 +273,8 @@ CASE(fork_of_a_read_only_mapping) {
     child.finish();
 }
 
-CASE(dirty_page_made_read_only_and_back_across_a_fork) { // the kernel may make a dirty read-only PTE writable in silence
+CASE(
+    dirty_page_made_read_only_and_back_across_a_fork) { // the kernel may make a dirty read-only PTE writable in silence
     const int fd = device();
     void* memory = filled(fd, 4, 1);
     for (int round = 0; round < 3; ++round) {

@@ -16,13 +16,13 @@ using namespace harness;
 using objr::Answer;
 using objr::kPage;
 
-static const char* const kFiles[] = {"stats", "mappers", "pages", "mms", "anon_vmas", "files", "verify", "scheme", "query", "graph"};
+static const char* const kFiles[] = {"stats", "mappers", "pages",  "mms",   "anon_vmas",
+                                     "files", "verify",  "scheme", "query", "graph"};
 
-// ---- the words of an answer ------------------------------------------------------------------------------------------------
+// ---- the words of an answer ---------------------------------------------------------------------------------------
 
 static void expect_line(const std::string& line, const char* pattern) {
-    if (!std::regex_match(line, std::regex(pattern)))
-        fail(__FILE__, __LINE__, "unexpected line: " + line);
+    if (!std::regex_match(line, std::regex(pattern))) fail(__FILE__, __LINE__, "unexpected line: " + line);
 }
 
 // To the letter, as the interface promises.
@@ -33,16 +33,21 @@ static void expect_format(const std::string& text) {
     for (const std::string& line : lines) {
         if (line.rfind("page ", 0) == 0) {
             CHECK(last != kPageLine);
-            expect_line(line, "page pfn=0x[0-9a-f]+ index=[0-9]+ kind=(anon|file|free|none|-) mapcount=[0-9]+ refcount=[0-9]+ "
-                              "flags=(-|[a-z_]+(,[a-z_]+)*) pgoff=(-|0x[0-9a-f]+) object=(-|[a-z_]+:[^ ]+) scheme=(chain|classic|anonmm|pte_chain)");
+            expect_line(
+                line, "page pfn=0x[0-9a-f]+ index=[0-9]+ kind=(anon|file|free|none|-) mapcount=[0-9]+ refcount=[0-9]+ "
+                      "flags=(-|[a-z_]+(,[a-z_]+)*) pgoff=(-|0x[0-9a-f]+) object=(-|[a-z_]+:[^ ]+) "
+                      "scheme=(chain|classic|anonmm|pte_chain)");
             last = kPageLine;
         } else if (line.rfind("mapper ", 0) == 0) {
             CHECK(last == kPageLine);
-            expect_line(line, "mapper pid=([0-9]+|-) comm=[^ ]+ mm=[0-9]+ vma=0x[0-9a-f]+-0x[0-9a-f]+ vaddr=0x[0-9a-f]+ pte=0x[0-9a-f]+ "
+            expect_line(line, "mapper pid=([0-9]+|-) comm=[^ ]+ mm=[0-9]+ vma=0x[0-9a-f]+-0x[0-9a-f]+ "
+                              "vaddr=0x[0-9a-f]+ pte=0x[0-9a-f]+ "
                               "bits=P(,(RW|US|PWT|PCD|A|D|PS|G|NX))* young=[01] dirty=[01]");
         } else {
             CHECK(last == kPageLine);
-            expect_line(line, "cost candidates=[0-9]+ hits=[0-9]+ false_hits=[0-9]+ levels=[0-9]+ lock_waits=[0-9]+ stop=[a-z_]+");
+            expect_line(
+                line,
+                "cost candidates=[0-9]+ hits=[0-9]+ false_hits=[0-9]+ levels=[0-9]+ lock_waits=[0-9]+ stop=[a-z_]+");
             last = kCost;
         }
     }
@@ -52,8 +57,7 @@ static void expect_format(const std::string& text) {
 static std::vector<Answer> answers_to(const std::string& selector) {
     int error = 0;
     const std::string text = objr::ask("query", selector, &error);
-    if (error)
-        fail(__FILE__, __LINE__, "query " + selector + ": " + strerror(error) + ": " + text);
+    if (error) fail(__FILE__, __LINE__, "query " + selector + ": " + strerror(error) + ": " + text);
     expect_format(text);
     return objr::parse_answers(text);
 }
@@ -81,7 +85,7 @@ static Answer answer_to(const std::string& selector) {
     return answer;
 }
 
-// ---- JSON, checked by the grammar -----------------------------------------------------------------------------------------------
+// ---- JSON, checked by the grammar ---------------------------------------------------------------------------------
 
 class Json {
 public:
@@ -109,20 +113,16 @@ private:
         return text_.compare(at_, length, expected) == 0 && (at_ += length);
     }
     bool string() {
-        if (!take('"'))
-            return false;
+        if (!take('"')) return false;
         while (at_ < text_.size() && !take('"')) {
-            if (static_cast<unsigned char>(peek()) < 0x20)
-                return false;
+            if (static_cast<unsigned char>(peek()) < 0x20) return false;
             if (take('\\')) {
                 if (take('u')) {
                     for (int digit = 0; digit < 4; ++digit, ++at_)
-                        if (!isxdigit(static_cast<unsigned char>(peek())))
-                            return false;
+                        if (!isxdigit(static_cast<unsigned char>(peek()))) return false;
                     continue;
                 }
-                if (!peek() || !strchr("\"\\/bfnrt", peek()))
-                    return false;
+                if (!peek() || !strchr("\"\\/bfnrt", peek())) return false;
             }
             ++at_;
         }
@@ -130,8 +130,7 @@ private:
     }
     bool number() {
         take('-');
-        if (!isdigit(static_cast<unsigned char>(peek())))
-            return false;
+        if (!isdigit(static_cast<unsigned char>(peek()))) return false;
         if (!take('0'))
             while (isdigit(static_cast<unsigned char>(peek())))
                 ++at_;
@@ -139,28 +138,21 @@ private:
     }
     bool members(char end, bool keyed, int depth) {
         blanks();
-        if (take(end))
-            return true;
+        if (take(end)) return true;
         do {
             blanks();
-            if (keyed && !(string() && (blanks(), take(':'))))
-                return false;
+            if (keyed && !(string() && (blanks(), take(':')))) return false;
             blanks();
-            if (!value(depth + 1))
-                return false;
+            if (!value(depth + 1)) return false;
             blanks();
         } while (take(','));
         return take(end);
     }
     bool value(int depth) {
-        if (depth > 20)
-            return false;
-        if (take('{'))
-            return members('}', true, depth);
-        if (take('['))
-            return members(']', false, depth);
-        if (peek() == '"')
-            return string();
+        if (depth > 20) return false;
+        if (take('{')) return members('}', true, depth);
+        if (take('[')) return members(']', false, depth);
+        if (peek() == '"') return string();
         return word("true") || word("false") || word("null") || number();
     }
 };
@@ -168,11 +160,12 @@ private:
 CASE(json_checker_knows_json) { // a check of the check
     for (const char* good : {"{}", "[1, -2,\"a\\u00e4\\n\"]", " {\"a\":{\"b\":[null,true]}} ", "0"})
         CHECK(Json(good).valid());
-    for (const char* bad : {"", "{", "{\"a\"}", "[1,]", "{\"a\":1,}", "\"\n\"", "\"\\x\"", "01", "{} {}", "\"open", "nul"})
+    for (const char* bad :
+         {"", "{", "{\"a\"}", "[1,]", "{\"a\":1,}", "\"\n\"", "\"\\x\"", "01", "{} {}", "\"open", "nul"})
         CHECK(!Json(bad).valid());
 }
 
-// ---- reading -----------------------------------------------------------------------------------------------------------------------
+// ---- reading ------------------------------------------------------------------------------------------------------
 
 CASE(debugfs_every_file_reads) {
     need_module();
@@ -231,8 +224,7 @@ CASE(debugfs_reading_into_pool_memory) { // the reader's buffer is a page that t
         const int open_file = open((objr::kDebugfs + file).c_str(), O_RDONLY | O_CLOEXEC);
         CHECK_OK(open_file);
         for (size_t page = 0; page < 64; ++page)
-            if (read(open_file, at(memory, page), kPage) <= 0)
-                break;
+            if (read(open_file, at(memory, page), kPage) <= 0) break;
         close(open_file);
     }
     // And a selector that lies in the pool.
@@ -248,13 +240,36 @@ CASE(debugfs_reading_into_pool_memory) { // the reader's buffer is a page that t
 CASE(stats_names) {
     need_module();
     const auto values = objr::stats();
-    for (const char* name : {"pool_pages", "free_pages", "anon_pages", "file_pages", "mapped_pages", "mappings", "swapcache_pages",
-                             "swapped_pages", "locked_pages", "active", "inactive", "mms", "vmas", "anon_vmas", "anon_vma_chains",
-                             "file_mappings", "table_pages", "faults", "cow_faults", "swap_ins", "swap_outs", "writebacks", "migrations",
-                             "rmap_walks", "rmap_candidates", "rmap_hits", "rmap_false_hits"})
-        if (!values.count(name))
-            fail(__FILE__, __LINE__, std::string("stats has no ") + name);
-    CHECK(std::any_of(values.begin(), values.end(), [](const auto& value) { return value.first.rfind("bytes_", 0) == 0; }));
+    for (const char* name : {"pool_pages",
+                             "free_pages",
+                             "anon_pages",
+                             "file_pages",
+                             "mapped_pages",
+                             "mappings",
+                             "swapcache_pages",
+                             "swapped_pages",
+                             "locked_pages",
+                             "active",
+                             "inactive",
+                             "mms",
+                             "vmas",
+                             "anon_vmas",
+                             "anon_vma_chains",
+                             "file_mappings",
+                             "table_pages",
+                             "faults",
+                             "cow_faults",
+                             "swap_ins",
+                             "swap_outs",
+                             "writebacks",
+                             "migrations",
+                             "rmap_walks",
+                             "rmap_candidates",
+                             "rmap_hits",
+                             "rmap_false_hits"})
+        if (!values.count(name)) fail(__FILE__, __LINE__, std::string("stats has no ") + name);
+    CHECK(std::any_of(values.begin(), values.end(),
+                      [](const auto& value) { return value.first.rfind("bytes_", 0) == 0; }));
     for (const std::string& line : objr::lines_of(objr::read_text(objr::kDebugfs + "stats")))
         expect_line(line, "[a-z0-9_]+ [0-9]+");
 }
@@ -301,13 +316,14 @@ CASE(scheme_is_named_and_rubbish_refused) {
     need_module();
     const std::string schemes = objr::read_text(objr::kDebugfs + "scheme");
     CHECK(std::regex_search(schemes, std::regex("\\[(chain|classic|anonmm|pte_chain)\\]")));
-    for (const std::string& wrong : {std::string("none"), std::string("classic2"), std::string("\0classic", 8), std::string(1 << 20, 'c')})
+    for (const std::string& wrong :
+         {std::string("none"), std::string("classic2"), std::string("\0classic", 8), std::string(1 << 20, 'c')})
         CHECK_FAILS(objr::write_text(objr::kDebugfs + "scheme", wrong), EINVAL);
     CHECK_EQ(objr::read_text(objr::kDebugfs + "scheme"), schemes);
     CHECK_OK(objr::write_text(objr::kDebugfs + "scheme", "classic\n"));
 }
 
-// ---- who maps this page ------------------------------------------------------------------------------------------------------------------
+// ---- who maps this page -------------------------------------------------------------------------------------------
 
 CASE(query_three_mappers_then_two_and_one) { // the main job
     need_module();
@@ -316,18 +332,22 @@ CASE(query_three_mappers_then_two_and_one) { // the main job
     void* memory = map_pages(fd, 16);
     for (size_t page = 0; page < 16; ++page)
         fill(at(memory, page), page + 1);
-    Actor one([&](Actor& self) {
-        CHECK(holds(at(memory, 5), 6));
-        self.pause();
-        fill(at(memory, 5), 100);
-        self.pause();
-        CHECK(holds(at(memory, 5), 100));
-    }, "child-one");
-    Actor two([&](Actor& self) {
-        CHECK(holds(at(memory, 5), 6));
-        self.pause();
-        CHECK(holds(at(memory, 5), 6));
-    }, "child-two");
+    Actor one(
+        [&](Actor& self) {
+            CHECK(holds(at(memory, 5), 6));
+            self.pause();
+            fill(at(memory, 5), 100);
+            self.pause();
+            CHECK(holds(at(memory, 5), 100));
+        },
+        "child-one");
+    Actor two(
+        [&](Actor& self) {
+            CHECK(holds(at(memory, 5), 6));
+            self.pause();
+            CHECK(holds(at(memory, 5), 6));
+        },
+        "child-two");
     one.await();
     two.await();
 
@@ -415,10 +435,10 @@ CASE(query_every_selector_agrees) {
     CHECK_EQ(answer.mappers.size(), 2u);
     CHECK_EQ(answer.mapper_of(getpid()), 2);
     const std::string index = answer.page.at("index"), pfn = answer.page.at("pfn");
-    for (const std::string& selector :
-         {"pfn " + pfn, "pfn " + std::to_string(strtoull(pfn.c_str(), nullptr, 16)), "page " + index, "page " + index + "\n",
-          std::string("file selected pgoff 4"), objr::selector_of(getpid(), at(again, 1)), "range page " + index + " " + index,
-          "  page   " + index + "  ", objr::selector_of(getpid(), at(memory, 4) + 123)}) {
+    for (const std::string& selector : {"pfn " + pfn, "pfn " + std::to_string(strtoull(pfn.c_str(), nullptr, 16)),
+                                        "page " + index, "page " + index + "\n", std::string("file selected pgoff 4"),
+                                        objr::selector_of(getpid(), at(again, 1)), "range page " + index + " " + index,
+                                        "  page   " + index + "  ", objr::selector_of(getpid(), at(memory, 4) + 123)}) {
         const Answer same = answer_to(selector);
         CHECK_EQ(same.page.at("pfn"), pfn);
         CHECK_EQ(same.mappers.size(), 2u);
@@ -468,7 +488,8 @@ CASE(query_json) {
     CHECK_OK(objr::bind_object(fd, "quote\"back\\slash", 4 * kPage, OBJRMAP_CREATE));
     void* memory = map_pages(fd, 2);
     fill(memory, 1);
-    for (const char* name : {"plain", "with blank", "quote\"x", "back\\slash", "new\nline", "\x01\x7f\xff", "caf\xc3\xa9", "=,:{}[]"}) {
+    for (const char* name :
+         {"plain", "with blank", "quote\"x", "back\\slash", "new\nline", "\x01\x7f\xff", "caf\xc3\xa9", "=,:{}[]"}) {
         prctl(PR_SET_NAME, name);
         const std::string selector = objr::selector_of(getpid(), memory);
         const std::string json = objr::ask("query", selector + " json");
@@ -525,7 +546,7 @@ CASE(graph_is_dot) {
     child.finish();
 }
 
-// ---- rubbish ---------------------------------------------------------------------------------------------------------------------------
+// ---- rubbish ------------------------------------------------------------------------------------------------------
 
 // The one line that says what is wrong; in `graph` it is a comment in a graph that is otherwise empty.
 static std::string error_line(const std::string& text) {
@@ -538,8 +559,7 @@ static std::string error_line(const std::string& text) {
         }
         nodes += line.find("page") != std::string::npos && line.find("label") != std::string::npos;
     }
-    if (errors != 1 || nodes)
-        fail(__FILE__, __LINE__, "no answer to a wrong selector: " + text);
+    if (errors != 1 || nodes) fail(__FILE__, __LINE__, "no answer to a wrong selector: " + text);
     return found;
 }
 
@@ -551,20 +571,48 @@ CASE(selectors_wrong_are_named) {
         const char* named; // must be in the answer
         enum { kWord, kNowhere } kind = kWord; // kNowhere: well said, but there is no such page
     };
-    for (const Wrong& wrong : std::initializer_list<Wrong>{
-             {"frame 1", "frame"}, {"page", ""}, {"page x7", "x7"}, {"page -1", "-1"}, {"page 1 2", "2"}, {"page 99999999999999999999", "9999"},
-             {"page 4294967296", "4294967296", Wrong::kNowhere}, {"pfn", ""}, {"pfn 0x", "0x"}, {"pfn 0xzz", "0xzz"}, {"pfn 0xffffffffffffffff", "0xffffffffffffffff", Wrong::kNowhere},
-             {"pid 1", ""}, {"pid 1 addr", ""}, {"pid x addr 0x1000", "x"}, {"pid 1 adr 0x1000", "adr"}, {"pid 0 addr 0x0", "0", Wrong::kNowhere},
-             {"file", ""}, {"file x", ""}, {"file x pgof 1", "pgof"}, {"file x pgoff", ""}, {"range", ""}, {"range page", ""},
-             {"range page 5", ""}, {"range page 9 3", "3"}, {"page 1 jsn", "jsn"},
-             {"page 1 json explain banana", "banana"}, {" ", ""}, {"\n", ""}, {"\t\t", ""}, {"json", ""}, {"PAGE 1", "PAGE"}}) {
+    for (const Wrong& wrong :
+         std::initializer_list<Wrong>{{"frame 1", "frame"},
+                                      {"page", ""},
+                                      {"page x7", "x7"},
+                                      {"page -1", "-1"},
+                                      {"page 1 2", "2"},
+                                      {"page 99999999999999999999", "9999"},
+                                      {"page 4294967296", "4294967296", Wrong::kNowhere},
+                                      {"pfn", ""},
+                                      {"pfn 0x", "0x"},
+                                      {"pfn 0xzz", "0xzz"},
+                                      {"pfn 0xffffffffffffffff", "0xffffffffffffffff", Wrong::kNowhere},
+                                      {"pid 1", ""},
+                                      {"pid 1 addr", ""},
+                                      {"pid x addr 0x1000", "x"},
+                                      {"pid 1 adr 0x1000", "adr"},
+                                      {"pid 0 addr 0x0", "0", Wrong::kNowhere},
+                                      {"file", ""},
+                                      {"file x", ""},
+                                      {"file x pgof 1", "pgof"},
+                                      {"file x pgoff", ""},
+                                      {"range", ""},
+                                      {"range page", ""},
+                                      {"range page 5", ""},
+                                      {"range page 9 3", "3"},
+                                      {"page 1 jsn", "jsn"},
+                                      {"page 1 json explain banana", "banana"},
+                                      {" ", ""},
+                                      {"\n", ""},
+                                      {"\t\t", ""},
+                                      {"json", ""},
+                                      {"PAGE 1", "PAGE"}}) {
         for (const char* file : {"query", "graph"}) {
             int error = 0;
             const std::string text = objr::ask(file, wrong.selector, &error);
             if (error != EINVAL && !(error == 0 && wrong.kind == Wrong::kNowhere))
-                fail(__FILE__, __LINE__, std::string(file) + " took '" + wrong.selector + "' (errno " + std::to_string(error) + "): " + text);
+                fail(__FILE__, __LINE__,
+                     std::string(file) + " took '" + wrong.selector + "' (errno " + std::to_string(error) +
+                         "): " + text);
             if (error_line(text).find(wrong.named) == std::string::npos)
-                fail(__FILE__, __LINE__, std::string("'") + wrong.selector + "' is answered without naming " + wrong.named + ": " + text);
+                fail(__FILE__, __LINE__,
+                     std::string("'") + wrong.selector + "' is answered without naming " + wrong.named + ": " + text);
         }
     }
     auto after = objr::stats();
@@ -594,7 +642,9 @@ CASE(selectors_of_a_mebibyte_and_noise) {
             character = static_cast<char>(random());
         rubbish.push_back(noise);
     }
-    static const char* const words[] = {"page", "pfn", "pid", "addr", "file", "pgoff", "range", "json", "explain", "0x", "-", "1", "0xfff", "\0", "18446744073709551615"};
+    static const char* const words[] = {"page",  "pfn",   "pid",   "addr",    "file",
+                                        "pgoff", "range", "json",  "explain", "0x",
+                                        "-",     "1",     "0xfff", "\0",      "18446744073709551615"};
     for (int i = 0; i < 300; ++i) { // right words in wrong order: whatever it answers, it is an answer
         std::string text;
         for (size_t count = 1 + random() % 6; count; --count)
@@ -626,7 +676,7 @@ CASE(selectors_of_a_mebibyte_and_noise) {
     CHECK_EQ(write(query, "", 0), 0);
 }
 
-// ---- while others are at it ------------------------------------------------------------------------------------------------------------------
+// ---- while others are at it ---------------------------------------------------------------------------------------
 
 CASE_LIMIT(queries_beside_forks_and_writes, 120) {
     need_module();
@@ -667,8 +717,7 @@ CASE_LIMIT(queries_beside_forks_and_writes, 120) {
         objr::read_text(objr::kDebugfs + kFiles[static_cast<size_t>(round) % std::size(kFiles)]);
         if (round % 10 == 0) {
             std::string text;
-            if (!objr::verify(&text))
-                fail(__FILE__, __LINE__, "verify: " + text);
+            if (!objr::verify(&text)) fail(__FILE__, __LINE__, "verify: " + text);
         }
     }
     CHECK(retries < 60 * 8 / 2);

@@ -16,12 +16,15 @@ CASE(ioctl_every_number_and_size) {
     CHECK(page != MAP_FAILED);
     std::mt19937_64 random(7);
     auto* words = static_cast<uint64_t*>(page);
-    void* const pointers[] = {nullptr, page, reinterpret_cast<void*>(0x1000), reinterpret_cast<void*>(~0xfffUL),
-                              reinterpret_cast<void*>(0xffff888000000000UL), static_cast<char*>(page) + 4 * kPage - 3};
+    void* const pointers[] = {nullptr,
+                              page,
+                              reinterpret_cast<void*>(0x1000),
+                              reinterpret_cast<void*>(~0xfffUL),
+                              reinterpret_cast<void*>(0xffff888000000000UL),
+                              static_cast<char*>(page) + 4 * kPage - 3};
     for (const unsigned type : {unsigned('o'), 0u, unsigned('T'), 255u})
         for (unsigned number = 0; number < 256; ++number) {
-            if (type != 'o' && number % 16)
-                continue;
+            if (type != 'o' && number % 16) continue;
             for (const unsigned direction : {_IOC_NONE, _IOC_READ, _IOC_WRITE, _IOC_READ | _IOC_WRITE})
                 for (const unsigned size : {0u, 1u, 8u, 16u, 24u, 80u, 16383u}) {
                     for (size_t word = 0; word < 2048 / 8; ++word)
@@ -144,8 +147,10 @@ CASE(who_names_the_mappers) {
         CHECK_EQ(total, 3u);
         CHECK_EQ(mappers.size(), 3u);
         for (const int pid : {static_cast<int>(getpid()), one.pid(), two.pid()})
-            CHECK_EQ(std::count_if(mappers.begin(), mappers.end(),
-                                   [=](const objrmap_mapper& mapper) { return mapper.pid == static_cast<unsigned>(pid); }), 1);
+            CHECK_EQ(
+                std::count_if(mappers.begin(), mappers.end(),
+                              [=](const objrmap_mapper& mapper) { return mapper.pid == static_cast<unsigned>(pid); }),
+                1);
         CHECK(objr::who(fd, at(memory, 1), mappers, 2, &total)); // less room than there are
         CHECK_EQ(mappers.size(), 2u);
         CHECK_EQ(total, 3u);

@@ -10,8 +10,7 @@ using namespace harness;
 using objr::kPage;
 
 static void set(const std::string& path, const std::string& value) {
-    if (objr::write_text(path, value))
-        skip("no fault injection in this kernel (" + path + ")");
+    if (objr::write_text(path, value)) skip("no fault injection in this kernel (" + path + ")");
 }
 
 static std::string fail_nth_path() { return "/proc/self/task/" + std::to_string(syscall(SYS_gettid)) + "/fail-nth"; }
@@ -54,8 +53,9 @@ private:
 
 // Runs the operation again and again, with its first, second, ... allocation failing, until one run has had no failure.
 // What prepare and after do does not fail. Returns how many runs had a failure.
-static unsigned each_failing(const std::function<void()>& operation, const std::function<void()>& prepare = [] {},
-                             const std::function<void()>& after = [] {}) {
+static unsigned each_failing(
+    const std::function<void()>& operation, const std::function<void()>& prepare = [] {},
+    const std::function<void()>& after = [] {}) {
     Injection injection;
     for (unsigned nth = 1; nth < 2000; ++nth) {
         prepare();
@@ -63,17 +63,17 @@ static unsigned each_failing(const std::function<void()>& operation, const std::
         operation();
         const bool struck = injection.disarm();
         after();
-        if (!struck)
-            return nth - 1;
+        if (!struck) return nth - 1;
     }
     fail(__FILE__, __LINE__, "2000 failing allocations and no end");
 }
 
-static bool refused() { return errno == ENOMEM || errno == EAGAIN || errno == EFAULT || errno == ENFILE || errno == EINTR; }
+static bool refused() {
+    return errno == ENOMEM || errno == EAGAIN || errno == EFAULT || errno == ENFILE || errno == EINTR;
+}
 
 static bool worked(bool success) {
-    if (!success)
-        CHECK(refused());
+    if (!success) CHECK(refused());
     return success;
 }
 
@@ -89,8 +89,7 @@ CASE_LIMIT(failing_map_touch_unmap, 120) {
         for (size_t page = 0; page < 4; ++page) {
             const int signal = write_signal(at(memory, page));
             CHECK(signal == 0 || signal == SIGBUS);
-            if (!signal)
-                CHECK(holds(at(memory, page), 0));
+            if (!signal) CHECK(holds(at(memory, page), 0));
         }
         for (size_t page = 0; page < 4; ++page)
             CHECK_EQ(write_signal(at(memory, page)), 0); // only one failed, and it has
@@ -112,7 +111,8 @@ CASE_LIMIT(failing_open_and_bind, 120) {
                 CHECK(refused());
                 continue;
             }
-            const int bound = kind ? objr::bind_file(fd, file, OBJRMAP_SHARED) : objr::bind_object(fd, "failing", 4 * kPage, OBJRMAP_CREATE);
+            const int bound = kind ? objr::bind_file(fd, file, OBJRMAP_SHARED)
+                                   : objr::bind_object(fd, "failing", 4 * kPage, OBJRMAP_CREATE);
             if (bound)
                 CHECK(refused());
             else {
@@ -139,12 +139,10 @@ CASE_LIMIT(failing_fork_and_copy_on_write, 240) {
     const auto child_body = [&] {
         // The child inherits no pending failure. If its copy could not be made it gets SIGBUS, never wrong data.
         for (size_t page = 0; page < 8; ++page) {
-            if (page == 4)
-                continue;
+            if (page == 4) continue;
             const int signal = read_signal(at(memory, page));
             CHECK(signal == 0 || signal == SIGBUS);
-            if (!signal)
-                CHECK(holds(at(memory, page), page + 1));
+            if (!signal) CHECK(holds(at(memory, page), page + 1));
         }
     };
     each_failing([&] {
@@ -158,8 +156,7 @@ CASE_LIMIT(failing_fork_and_copy_on_write, 240) {
             expect_exit(pid);
         }
         for (size_t page = 0; page < 8; ++page)
-            if (page != 4)
-                CHECK(holds(at(memory, page), page + 1));
+            if (page != 4) CHECK(holds(at(memory, page), page + 1));
     });
     // Copies that fail: the parent writes while a child still shares.
     Actor child([&](Actor& self) {
@@ -169,8 +166,7 @@ CASE_LIMIT(failing_fork_and_copy_on_write, 240) {
     child.await();
     each_failing([&] {
         for (size_t page = 0; page < 8; ++page) {
-            if (page == 4)
-                continue;
+            if (page == 4) continue;
             const int signal = signal_of([&] { *reinterpret_cast<volatile uint64_t*>(at(memory, page)) = 5; });
             CHECK(signal == 0 || signal == SIGBUS);
         }
@@ -209,7 +205,8 @@ CASE_LIMIT(failing_split_move_protect, 240) {
             }
             CHECK_OK(munmap(memory, 8 * kPage));
             // A move that fails may have emptied its target already.
-            CHECK(mmap(room, 8 * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == room);
+            CHECK(mmap(room, 8 * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) ==
+                  room);
         });
 }
 

@@ -12,11 +12,13 @@
 using namespace harness;
 using objr::kPage;
 
-#define CASE_ON_EACH(name)                                                                                                     \
-    static void name(const std::string& directory);                                                                            \
-    static const harness::Registration register_##name##_tmpfs{#name "/tmpfs", [] { name(directory_on("tmpfs")); }, 60};       \
-    static const harness::Registration register_##name##_ramfs{#name "/ramfs", [] { name(directory_on("ramfs")); }, 60};       \
-    static const harness::Registration register_##name##_ext4{#name "/ext4", [] { name(directory_on("ext4")); }, 60};          \
+#define CASE_ON_EACH(name)                                                                                             \
+    static void name(const std::string& directory);                                                                    \
+    static const harness::Registration register_##name##_tmpfs{#name "/tmpfs", [] { name(directory_on("tmpfs")); },    \
+                                                               60};                                                    \
+    static const harness::Registration register_##name##_ramfs{#name "/ramfs", [] { name(directory_on("ramfs")); },    \
+                                                               60};                                                    \
+    static const harness::Registration register_##name##_ext4{#name "/ext4", [] { name(directory_on("ext4")); }, 60};  \
     static void name(const std::string& directory)
 
 static int bound(int file, unsigned flags) {
@@ -40,7 +42,7 @@ static std::string pages_text(size_t pages) {
     return text;
 }
 
-// ---- reading ------------------------------------------------------------------------------------------------------------
+// ---- reading ------------------------------------------------------------------------------------------------------
 
 CASE_ON_EACH(file_is_read) {
     const std::string text = pages_text(7) + "the end";
@@ -73,7 +75,7 @@ CASE_ON_EACH(file_with_holes) {
     CHECK(holds(page.data(), 0));
 }
 
-// ---- writes reach the file ------------------------------------------------------------------------------------------------
+// ---- writes reach the file ----------------------------------------------------------------------------------------
 
 CASE_ON_EACH(file_written_by_msync) {
     const std::string text = pages_text(4) + "tail";
@@ -100,8 +102,7 @@ CASE_ON_EACH(file_written_by_msync) {
 }
 
 CASE_ON_EACH(file_written_by_fsync) {
-    if (objr::standin())
-        skip("fsync of the device");
+    if (objr::standin()) skip("fsync of the device");
     const int file = make_file(directory + "/f", pages_text(4));
     const int fd = bound(file, OBJRMAP_SHARED);
     void* memory = map_pages(fd, 4);
@@ -134,8 +135,7 @@ CASE_ON_EACH(file_written_at_last_close) {
         if (pid == 0) {
             memory = map_pages(bound(opened(path, O_RDWR), OBJRMAP_SHARED), 4);
             memcpy(at(memory, 2), word, 6);
-            if (*word == 'k')
-                raise(SIGKILL);
+            if (*word == 'k') raise(SIGKILL);
             _exit(0);
         }
         CHECK_EQ(waitpid(pid, nullptr, 0), pid);
@@ -152,8 +152,7 @@ CASE_ON_EACH(U2_file_private_never_reaches_it) {
     for (size_t page = 0; page < 4; ++page)
         fill(at(memory, page), page + 1);
     CHECK_OK(msync(memory, 4 * kPage, MS_SYNC));
-    if (!objr::standin())
-        fsync(fd);
+    if (!objr::standin()) fsync(fd);
     CHECK(content_of(path) == text);
     in_child([&] {
         CHECK(holds(memory, 1));
@@ -194,15 +193,14 @@ CASE_ON_EACH(file_shared_without_write_access) {
     }
 }
 
-// ---- sharing ------------------------------------------------------------------------------------------------------------------
+// ---- sharing ------------------------------------------------------------------------------------------------------
 
 CASE_ON_EACH(file_descriptors_share_pages) {
     const std::string path = directory + "/f";
     const int file = make_file(path, pages_text(4));
     void* one = map_pages(bound(file, OBJRMAP_SHARED), 4);
     std::string other_path = path;
-    if (link(path.c_str(), (directory + "/hard-link").c_str()) == 0)
-        other_path = directory + "/hard-link";
+    if (link(path.c_str(), (directory + "/hard-link").c_str()) == 0) other_path = directory + "/hard-link";
     void* two = map_pages(bound(opened(other_path, O_RDWR), OBJRMAP_SHARED), 2, PROT_READ | PROT_WRITE, 2);
     void* mine = map_pages(bound(opened(path, O_RDONLY), OBJRMAP_PRIVATE), 4);
     fill(at(one, 2), 1);
@@ -220,8 +218,7 @@ CASE_ON_EACH(file_descriptors_share_pages) {
         fill(at(its, 1), 5);
     });
     CHECK(holds(at(one, 1), 5));
-    if (!objr::standin())
-        CHECK_EQ(objr::stat("file_mappings"), 1u);
+    if (!objr::standin()) CHECK_EQ(objr::stat("file_mappings"), 1u);
 }
 
 CASE_ON_EACH(file_mapping_over_fork) {
@@ -258,7 +255,7 @@ CASE_ON_EACH(file_unlinked_while_mapped) {
     CHECK(holds(page.data(), 1));
 }
 
-// ---- size ------------------------------------------------------------------------------------------------------------------------
+// ---- size ---------------------------------------------------------------------------------------------------------
 
 CASE_ON_EACH(file_beyond_the_end_and_growing) {
     const int file = make_file(directory + "/f", page_text('a') + "x");
@@ -313,9 +310,9 @@ CASE_ON_EACH(U6_file_truncate_cuts_every_sharer) {
     CHECK(content_of(path).substr(0, 4 * kPage - 10) == pages_text(8).substr(0, 4 * kPage - 10));
 }
 
-CASE_ON_EACH(file_cut_behind_our_back) { // by plain ftruncate: no crash, no growth by write-back, SIGBUS once it is noticed
-    if (objr::standin())
-        skip("the kernel notices at once");
+CASE_ON_EACH(
+    file_cut_behind_our_back) { // by plain ftruncate: no crash, no growth by write-back, SIGBUS once it is noticed
+    if (objr::standin()) skip("the kernel notices at once");
     const std::string path = directory + "/f";
     const int file = make_file(path, pages_text(8));
     const int fd = bound(file, OBJRMAP_SHARED);
@@ -331,7 +328,7 @@ CASE_ON_EACH(file_cut_behind_our_back) { // by plain ftruncate: no crash, no gro
     CHECK_EQ(read_signal(at(memory, 5)), SIGBUS);
 }
 
-// ---- truncate without the right to ----------------------------------------------------------------------------------------------------
+// ---- truncate without the right to --------------------------------------------------------------------------------
 
 CASE(file_truncate_needs_write_access) {
     need_module();
@@ -346,7 +343,7 @@ CASE(file_truncate_needs_write_access) {
     CHECK_EQ(static_cast<size_t>(status.st_size), 4 * kPage);
 }
 
-// ---- refused -----------------------------------------------------------------------------------------------------------------------------
+// ---- refused ------------------------------------------------------------------------------------------------------
 
 CASE(file_kinds_refused) {
     need_module();
@@ -356,8 +353,7 @@ CASE(file_kinds_refused) {
         for (const unsigned flags : {OBJRMAP_SHARED, OBJRMAP_PRIVATE}) {
             const int own = device();
             CHECK(objr::bind_file(own, fd, flags) < 0);
-            if (error)
-                CHECK_EQ(errno, error);
+            if (error) CHECK_EQ(errno, error);
             map_pages(own, 1); // still a plain descriptor
             close(own);
         }
@@ -435,7 +431,8 @@ CASE(file_of_a_tebibyte) {
     CHECK_EQ(read_signal(at(memory, 2)), SIGBUS);
     CHECK_OK(msync(memory, 2 * kPage, MS_SYNC));
     std::vector<unsigned char> page(kPage);
-    CHECK_EQ(pread(file, page.data(), kPage, static_cast<off_t>(((1ULL << 28) - 2) * kPage)), static_cast<ssize_t>(kPage));
+    CHECK_EQ(pread(file, page.data(), kPage, static_cast<off_t>(((1ULL << 28) - 2) * kPage)),
+             static_cast<ssize_t>(kPage));
     CHECK(holds(page.data(), 1));
 }
 
@@ -445,8 +442,7 @@ CASE(file_immutable_refused) {
     const int file = make_file(directory + "/f", pages_text(1));
     for (const int attribute : {FS_IMMUTABLE_FL, FS_APPEND_FL}) {
         int flags = attribute;
-        if (ioctl(file, FS_IOC_SETFLAGS, &flags))
-            skip(with_errno("FS_IOC_SETFLAGS"));
+        if (ioctl(file, FS_IOC_SETFLAGS, &flags)) skip(with_errno("FS_IOC_SETFLAGS"));
         CHECK_FAILS(objr::bind_file(device(), file, OBJRMAP_SHARED), EPERM);
         flags = 0;
         CHECK_OK(ioctl(file, FS_IOC_SETFLAGS, &flags));
@@ -466,8 +462,7 @@ CASE(file_swap_refused) {
     CHECK_EQ(pwrite(file, &header, sizeof(header), 1024), static_cast<ssize_t>(sizeof(header)));
     CHECK_EQ(pwrite(file, "SWAPSPACE2", 10, kPage - 10), 10);
     CHECK_OK(fsync(file));
-    if (swapon(path.c_str(), 0))
-        skip(with_errno("swapon"));
+    if (swapon(path.c_str(), 0)) skip(with_errno("swapon"));
     const int fd = device();
     const int shared = objr::bind_file(fd, file, OBJRMAP_SHARED), shared_error = errno;
     const int mine = objr::bind_file(fd, file, OBJRMAP_PRIVATE), mine_error = errno;
@@ -477,7 +472,7 @@ CASE(file_swap_refused) {
     CHECK_OK(objr::bind_file(fd, file, OBJRMAP_SHARED));
 }
 
-// ---- read(2), write(2) and the file behind the page -------------------------------------------------------------------------------------
+// ---- read(2), write(2) and the file behind the page ---------------------------------------------------------------
 
 CASE_ON_EACH(U9_write_to_the_file_from_its_own_page) {
     const int file = make_file(directory + "/f", pages_text(4));
@@ -527,7 +522,7 @@ CASE_ON_EACH(file_external_write_is_seen_for_pages_not_cached) {
     CHECK(same(at(memory, 2), "external"));
 }
 
-// ---- errors of the file ----------------------------------------------------------------------------------------------------------------
+// ---- errors of the file -------------------------------------------------------------------------------------------
 
 CASE(file_error_of_write_back_is_reported) { // a filesystem without room, and with room again
     need_module();
@@ -563,8 +558,7 @@ CASE(file_filesystem_can_be_unmounted_afterwards) {
     const std::string directory = directory_on("tmpfs");
     const std::string place = directory + "/own";
     CHECK_OK(mkdir(place.c_str(), 0700));
-    if (system(("mount -t tmpfs none " + place).c_str()))
-        skip("mount");
+    if (system(("mount -t tmpfs none " + place).c_str())) skip("mount");
     const int file = make_file(place + "/f", pages_text(4));
     const int fd = bound(file, OBJRMAP_SHARED);
     void* memory = map_pages(fd, 4);
@@ -593,8 +587,7 @@ CASE(file_many_processes_and_writebacks) { // shared counters of several process
                     CHECK_EQ(*word, static_cast<uint64_t>(round));
                     *word = static_cast<uint64_t>(round) + 1;
                 }
-                if (round % 3 == 0)
-                    CHECK_OK(msync(memory, 4 * kPage, MS_SYNC));
+                if (round % 3 == 0) CHECK_OK(msync(memory, 4 * kPage, MS_SYNC));
                 CHECK_OK(munmap(memory, 4 * kPage));
                 close(fd);
                 close(file);

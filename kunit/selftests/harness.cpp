@@ -18,7 +18,7 @@
 
 namespace harness {
 
-// ---- outcome ------------------------------------------------------------------------------------------------------------------
+// ---- outcome ------------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -32,7 +32,8 @@ Outcome* outcome;
 
 void conclude(Outcome::State state, const std::string& message) {
     int none = Outcome::kNone;
-    if (!__atomic_compare_exchange_n(&outcome->state, &none, int{Outcome::kWriting}, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+    if (!__atomic_compare_exchange_n(&outcome->state, &none, int{Outcome::kWriting}, false, __ATOMIC_SEQ_CST,
+                                     __ATOMIC_SEQ_CST))
         return; // somebody was first
     snprintf(outcome->message, sizeof(outcome->message), "%s", message.c_str());
     __atomic_store_n(&outcome->state, int{state}, __ATOMIC_SEQ_CST);
@@ -79,16 +80,14 @@ void skip(const std::string& why) {
 }
 
 void need_module() {
-    if (objr::standin())
-        skip("tests the module itself, not memory");
+    if (objr::standin()) skip("tests the module itself, not memory");
 }
 
 void need_root() {
-    if (geteuid() != 0)
-        skip("needs root");
+    if (geteuid() != 0) skip("needs root");
 }
 
-// ---- memory -------------------------------------------------------------------------------------------------------------------
+// ---- memory -------------------------------------------------------------------------------------------------------
 
 int device(int flags) {
     const int fd = objr::open_device(flags);
@@ -98,22 +97,20 @@ int device(int flags) {
 
 void* map_pages(int device, size_t pages, int prot, uint64_t pgoff) {
     void* mapped = objr::map(device, pages * objr::kPage, prot, pgoff);
-    if (mapped == MAP_FAILED)
-        fail(__FILE__, __LINE__, with_errno("mmap of the device"));
+    if (mapped == MAP_FAILED) fail(__FILE__, __LINE__, with_errno("mmap of the device"));
     return mapped;
 }
 
 bool becomes(const std::function<bool()>& condition, unsigned seconds) {
     const double end = now() + seconds * slowness();
     while (!condition()) {
-        if (now() > end)
-            return false;
+        if (now() > end) return false;
         usleep(2000);
     }
     return true;
 }
 
-// ---- processes ----------------------------------------------------------------------------------------------------------------
+// ---- processes ----------------------------------------------------------------------------------------------------
 
 void Actor::await() {
     if (!objr::Actor::await())
@@ -130,8 +127,7 @@ void Actor::kill() {
 void expect_exit(pid_t pid) {
     int status = 0;
     while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            fail(__FILE__, __LINE__, with_errno("waitpid"));
+        if (errno != EINTR) fail(__FILE__, __LINE__, with_errno("waitpid"));
     if (WIFSIGNALED(status))
         fail(__FILE__, __LINE__, std::string("a process of the case died of ") + strsignal(WTERMSIG(status)));
     if (WEXITSTATUS(status))
@@ -148,12 +144,13 @@ void in_child(const std::function<void()>& body) {
     expect_exit(pid);
 }
 
-// ---- places ---------------------------------------------------------------------------------------------------------------------
+// ---- places -------------------------------------------------------------------------------------------------------
 
 namespace {
 
 bool mounted(const std::string& path) {
-    struct stat here {}, above {};
+    struct stat here {
+    }, above{};
     return !stat(path.c_str(), &here) && !stat((path + "/..").c_str(), &above) && here.st_dev != above.st_dev;
 }
 
@@ -163,26 +160,20 @@ bool run(const std::string& command) { return system((command + " >/dev/null 2>&
 std::string mount_disk(const std::string& path) {
     const std::string image = path + ".image";
     const int image_fd = open(image.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (image_fd < 0 || ftruncate(image_fd, 24 << 20))
-        return with_errno("creating the disk image");
-    if (!run("mke2fs -F " + image) && !run("busybox mke2fs -F " + image))
-        return "no mke2fs in the guest";
+    if (image_fd < 0 || ftruncate(image_fd, 24 << 20)) return with_errno("creating the disk image");
+    if (!run("mke2fs -F " + image) && !run("busybox mke2fs -F " + image)) return "no mke2fs in the guest";
     int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-    if (control < 0 && run("modprobe loop"))
-        control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-    if (control < 0)
-        return "no loop device (CONFIG_BLK_DEV_LOOP or loop.ko)";
+    if (control < 0 && run("modprobe loop")) control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+    if (control < 0) return "no loop device (CONFIG_BLK_DEV_LOOP or loop.ko)";
     const int number = ioctl(control, LOOP_CTL_GET_FREE);
     close(control);
     const std::string loop = "/dev/loop" + std::to_string(number);
     const int loop_fd = open(loop.c_str(), O_RDWR | O_CLOEXEC);
-    if (loop_fd < 0 || ioctl(loop_fd, LOOP_SET_FD, image_fd))
-        return with_errno("setting up the loop device");
+    if (loop_fd < 0 || ioctl(loop_fd, LOOP_SET_FD, image_fd)) return with_errno("setting up the loop device");
     close(image_fd);
     int result = -1;
     for (const char* type : {"ext4", "ext2"})
-        if (result)
-            result = mount(loop.c_str(), path.c_str(), type, 0, "");
+        if (result) result = mount(loop.c_str(), path.c_str(), type, 0, "");
     const std::string why = result ? with_errno("mounting ext4") : "";
     close(loop_fd);
     return why;
@@ -201,12 +192,10 @@ std::string directory_on(const std::string& filesystem) {
             why = mount_disk(place);
         else if (mount("none", place.c_str(), filesystem.c_str(), 0, ""))
             why = with_errno("mount");
-        if (!why.empty())
-            skip("no " + filesystem + ": " + why);
+        if (!why.empty()) skip("no " + filesystem + ": " + why);
     }
     std::string name = place + "/case-XXXXXX";
-    if (!mkdtemp(name.data()))
-        fail(__FILE__, __LINE__, with_errno("mkdtemp"));
+    if (!mkdtemp(name.data())) fail(__FILE__, __LINE__, with_errno("mkdtemp"));
     return name;
 }
 
@@ -226,14 +215,15 @@ std::string page_text(char first, size_t bytes) {
     return text;
 }
 
-// ---- the runner -------------------------------------------------------------------------------------------------------------------
+// ---- the runner ---------------------------------------------------------------------------------------------------
 
 namespace {
 
 // What must hold when nobody uses the pool. Empty: it does; else what is wrong.
 std::string remains() {
     static uint64_t lost; // by earlier cases, which have been blamed for it
-    static const char* const gone[] = {"mms", "vmas", "anon_vmas", "file_mappings", "table_pages", "anon_pages", "file_pages", "mappings"};
+    static const char* const gone[] = {"mms",         "vmas",       "anon_vmas",  "file_mappings",
+                                       "table_pages", "anon_pages", "file_pages", "mappings"};
     uint64_t missing = 0;
     std::string left;
     const bool clean = becomes([&] {
@@ -241,8 +231,7 @@ std::string remains() {
         missing = values["pool_pages"] - values["free_pages"];
         left.clear();
         for (const char* name : gone)
-            if (values[name])
-                left += " " + std::string(name) + "=" + std::to_string(values[name]);
+            if (values[name]) left += " " + std::string(name) + "=" + std::to_string(values[name]);
         return missing <= lost && (lost || left.empty());
     });
     std::string why;
@@ -251,8 +240,7 @@ std::string remains() {
         lost = std::max<uint64_t>(missing, 1);
     }
     std::string text;
-    if (!objr::verify(&text))
-        why += (why.empty() ? "" : "; ") + std::string("verify: ") + text;
+    if (!objr::verify(&text)) why += (why.empty() ? "" : "; ") + std::string("verify: ") + text;
     return why;
 }
 
@@ -286,10 +274,8 @@ Result run_case(const Case& test, std::string& message) {
     for (;;) { // the case and all that it left (they have become children of this process)
         int one = 0;
         const pid_t gone = waitpid(-1, &one, 0);
-        if (gone == pid)
-            status = one;
-        if (gone < 0 && errno != EINTR)
-            break;
+        if (gone == pid) status = one;
+        if (gone < 0 && errno != EINTR) break;
     }
 
     Result result = Result::kPassed;
@@ -320,9 +306,11 @@ Result run_case(const Case& test, std::string& message) {
 }
 
 int usage(FILE* to, int status) {
-    fprintf(to, "usage: selftests [--list] [FILTER]...\n"
-                "Runs the cases whose names contain one of the filters (all without one) on " OBJRMAP_DEVICE ".\n"
-                "Output is TAP; the exit status is 1 if a case failed. OBJRMAP_STANDIN=1: against the kernel's own memory.\n");
+    fprintf(
+        to,
+        "usage: selftests [--list] [FILTER]...\n"
+        "Runs the cases whose names contain one of the filters (all without one) on " OBJRMAP_DEVICE ".\n"
+        "Output is TAP; the exit status is 1 if a case failed. OBJRMAP_STANDIN=1: against the kernel's own memory.\n");
     return status;
 }
 
@@ -375,7 +363,8 @@ int main(int argc, char** argv) {
     setvbuf(stdout, nullptr, _IOLBF, 0);
     signal(SIGPIPE, SIG_IGN);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
-    outcome = static_cast<Outcome*>(mmap(nullptr, sizeof(Outcome), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    outcome = static_cast<Outcome*>(
+        mmap(nullptr, sizeof(Outcome), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
 
     printf("TAP version 13\n1..%zu\n", chosen.size());
     unsigned failed = 0;
@@ -390,10 +379,8 @@ int main(int argc, char** argv) {
             printf("ok %zu - %s # SKIP %s\n", i + 1, chosen[i].name.c_str(), message.c_str());
         else
             printf("%s %zu - %s\n", ok ? "ok" : "not ok", i + 1, chosen[i].name.c_str());
-        if (!ok)
-            printf("# %s\n", message.c_str());
-        if (const double took = now() - start; took > 5)
-            printf("# took %.0f s\n", took);
+        if (!ok) printf("# %s\n", message.c_str());
+        if (const double took = now() - start; took > 5) printf("# took %.0f s\n", took);
     }
     return failed ? 1 : 0;
 }

@@ -22,15 +22,15 @@
 
 namespace harness {
 
-// ---- cases and their outcome --------------------------------------------------------------------------------------------
+// ---- cases and their outcome --------------------------------------------------------------------------------------
 
 struct Registration {
     Registration(const char* name, std::function<void()> body, unsigned seconds = 60);
 };
 
-#define CASE_LIMIT(name, seconds)                                                                                              \
-    static void name();                                                                                                        \
-    static const harness::Registration register_##name{#name, name, seconds};                                                  \
+#define CASE_LIMIT(name, seconds)                                                                                      \
+    static void name();                                                                                                \
+    static const harness::Registration register_##name{#name, name, seconds};                                          \
     static void name()
 #define CASE(name) CASE_LIMIT(name, 60)
 
@@ -50,35 +50,34 @@ inline std::string with_errno(const char* what) {
     return std::string(what) + ": " + strerror(errno) + " (errno " + std::to_string(errno) + ")";
 }
 
-#define CHECK(condition)                                                                                                       \
-    do {                                                                                                                       \
-        if (!(condition))                                                                                                      \
-            harness::fail(__FILE__, __LINE__, #condition " is false");                                                         \
+#define CHECK(condition)                                                                                               \
+    do {                                                                                                               \
+        if (!(condition)) harness::fail(__FILE__, __LINE__, #condition " is false");                                   \
     } while (0)
-#define CHECK_EQ(left, right)                                                                                                  \
-    do {                                                                                                                       \
-        const auto left_ = (left);                                                                                             \
-        const auto right_ = (right);                                                                                           \
-        if (!(left_ == right_))                                                                                                \
-            harness::fail(__FILE__, __LINE__, std::string(#left " == " #right ": ") + harness::show(left_) + " and " + harness::show(right_)); \
+#define CHECK_EQ(left, right)                                                                                          \
+    do {                                                                                                               \
+        const auto left_ = (left);                                                                                     \
+        const auto right_ = (right);                                                                                   \
+        if (!(left_ == right_))                                                                                        \
+            harness::fail(__FILE__, __LINE__,                                                                          \
+                          std::string(#left " == " #right ": ") + harness::show(left_) + " and " +                     \
+                              harness::show(right_));                                                                  \
     } while (0)
-#define CHECK_OK(call)                                                                                                         \
-    do {                                                                                                                       \
-        if ((call) < 0)                                                                                                        \
-            harness::fail(__FILE__, __LINE__, harness::with_errno(#call));                                                     \
+#define CHECK_OK(call)                                                                                                 \
+    do {                                                                                                               \
+        if ((call) < 0) harness::fail(__FILE__, __LINE__, harness::with_errno(#call));                                 \
     } while (0)
 // A call that must fail with this errno.
-#define CHECK_FAILS(call, error)                                                                                               \
-    do {                                                                                                                       \
-        errno = 0;                                                                                                             \
-        const auto result_ = (intptr_t)(call);                                                                                 \
-        if (result_ != -1)                                                                                                     \
-            harness::fail(__FILE__, __LINE__, #call " succeeded, " #error " was expected");                                    \
-        if (errno != (error))                                                                                                  \
-            harness::fail(__FILE__, __LINE__, harness::with_errno(#call) + ", " #error " was expected");                       \
+#define CHECK_FAILS(call, error)                                                                                       \
+    do {                                                                                                               \
+        errno = 0;                                                                                                     \
+        const auto result_ = (intptr_t)(call);                                                                         \
+        if (result_ != -1) harness::fail(__FILE__, __LINE__, #call " succeeded, " #error " was expected");             \
+        if (errno != (error))                                                                                          \
+            harness::fail(__FILE__, __LINE__, harness::with_errno(#call) + ", " #error " was expected");               \
     } while (0)
 
-// ---- memory ---------------------------------------------------------------------------------------------------------------
+// ---- memory -------------------------------------------------------------------------------------------------------
 
 using Byte = volatile unsigned char;
 
@@ -96,7 +95,7 @@ int device(int flags = O_RDWR);
 // Waits until the condition holds (at most `seconds`), looking again and again; false: it never did.
 bool becomes(const std::function<bool()>& condition, unsigned seconds = 20);
 
-// ---- processes --------------------------------------------------------------------------------------------------------------
+// ---- processes ----------------------------------------------------------------------------------------------------
 
 // objr::Actor whose failures are the case's.
 class Actor : public objr::Actor {
@@ -117,7 +116,7 @@ public:
 void in_child(const std::function<void()>& body);
 void expect_exit(pid_t pid);
 
-// ---- places ------------------------------------------------------------------------------------------------------------------
+// ---- places -------------------------------------------------------------------------------------------------------
 
 // A fresh directory for this case on the given filesystem: "tmpfs", "ramfs", "ext4". Skips the case if there is none.
 std::string directory_on(const std::string& filesystem);

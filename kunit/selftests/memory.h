@@ -33,21 +33,19 @@ inline void fill(void* page, uint64_t tag) {
 inline size_t first_difference(const void* page, uint64_t tag) {
     const auto* words = static_cast<const volatile uint64_t*>(page);
     for (size_t i = 0; i < kWords; ++i)
-        if (words[i] != word_of(tag, i))
-            return i;
+        if (words[i] != word_of(tag, i)) return i;
     return kWords;
 }
 
 inline bool holds(const void* page, uint64_t tag) { return first_difference(page, tag) == kWords; }
 
-// ---- accesses that may be refused -----------------------------------------------------------------------------------------
+// ---- accesses that may be refused ---------------------------------------------------------------------------------
 
 inline thread_local sigjmp_buf way_back;
 inline thread_local volatile sig_atomic_t expecting;
 
 inline void on_signal(int signal) {
-    if (expecting)
-        siglongjmp(way_back, signal);
+    if (expecting) siglongjmp(way_back, signal);
     struct sigaction action {}; // nobody expects it: die of it
     action.sa_handler = SIG_DFL;
     sigaction(signal, &action, nullptr);

@@ -12,8 +12,7 @@ using objr::kPage;
 // Where the guest keeps the module.
 static std::string module_file() {
     for (const char* path : {"/usr/lib/objrmap/objrmap.ko", "/lib/modules/objrmap.ko", "/root/objrmap.ko"})
-        if (!access(path, R_OK))
-            return path;
+        if (!access(path, R_OK)) return path;
     return {};
 }
 
@@ -63,22 +62,21 @@ CASE_LIMIT(module_reload_and_parameters, 120) {
     need_module();
     need_root();
     const std::string file = module_file();
-    if (file.empty())
-        skip("no objrmap.ko in the guest to load again");
+    if (file.empty()) skip("no objrmap.ko in the guest to load again");
     const uint64_t mib = objr::stat("pool_pages") / 256;
     const std::string right = "pool_mb=" + std::to_string(mib);
     for (int round = 0; round < 3; ++round) {
         CHECK(becomes([] { return unload() == 0; }));
         CHECK(access(OBJRMAP_DEVICE, F_OK) != 0);
         CHECK(access(objr::kDebugfs.c_str(), F_OK) != 0);
-        for (const char* wrong : {"pool_mb=0", "pool_mb=-1", "pool_mb=x", "pool_mb=", "pool_mb=1048577", "pool_mb=64k", "scheme=none",
-                                  "scheme=", "mode=rw", "mode=99999", "pool_mb=99999999999999999999"}) {
+        for (const char* wrong : {"pool_mb=0", "pool_mb=-1", "pool_mb=x", "pool_mb=", "pool_mb=1048577", "pool_mb=64k",
+                                  "scheme=none", "scheme=", "mode=rw", "mode=99999", "pool_mb=99999999999999999999"}) {
             errno = 0;
             if (load(file, wrong) == 0 || errno != EINVAL) {
                 const int error = errno;
-                if (access(OBJRMAP_DEVICE, F_OK) != 0)
-                    load(file, right);
-                fail(__FILE__, __LINE__, std::string(wrong) + " at load: errno " + std::to_string(error) + ", EINVAL was expected");
+                if (access(OBJRMAP_DEVICE, F_OK) != 0) load(file, right);
+                fail(__FILE__, __LINE__,
+                     std::string(wrong) + " at load: errno " + std::to_string(error) + ", EINVAL was expected");
             }
         }
         CHECK_OK(load(file, right + (round == 1 ? " mode=0666" : "")));

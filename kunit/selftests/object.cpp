@@ -147,8 +147,7 @@ CASE(object_shared_writes_are_seen_by_all) {
     two.finish();
     three.finish();
     one.finish();
-    if (objr::standin())
-        unlink(("/dev/shm/objrmap-" + name).c_str());
+    if (objr::standin()) unlink(("/dev/shm/objrmap-" + name).c_str());
 }
 
 CASE(object_shared_over_fork) {
@@ -172,8 +171,7 @@ CASE(object_shared_over_fork) {
     CHECK(holds(memory, 5));
     CHECK_OK(munmap(at(memory, 1), kPage));
     CHECK(holds(at(memory, 3), 4));
-    if (objr::standin())
-        unlink(("/dev/shm/objrmap-" + name).c_str());
+    if (objr::standin()) unlink(("/dev/shm/objrmap-" + name).c_str());
 }
 
 CASE(U2_object_private_view) {
@@ -206,8 +204,7 @@ CASE(U2_object_private_view) {
     CHECK_OK(munmap(shared, 4 * kPage));
     CHECK(holds(mine, 100));
     CHECK(holds(at(mine, 3), 4));
-    if (objr::standin())
-        unlink(("/dev/shm/objrmap-" + name).c_str());
+    if (objr::standin()) unlink(("/dev/shm/objrmap-" + name).c_str());
 }
 
 CASE(object_lives_until_the_last_user) {
@@ -253,8 +250,7 @@ CASE(object_beyond_the_end) {
     CHECK_EQ(read_signal(at(memory, 3)), SIGBUS);
     CHECK_EQ(write_signal(at(memory, 5)), SIGBUS);
     CHECK(holds(at(memory, 2), 1));
-    if (objr::standin())
-        unlink(("/dev/shm/objrmap-" + name).c_str());
+    if (objr::standin()) unlink(("/dev/shm/objrmap-" + name).c_str());
 }
 
 CASE(object_size_is_rounded_up) {
@@ -293,10 +289,8 @@ CASE(U6_object_truncate_cuts_every_sharer) {
     CHECK(holds(at(memory, 4), 0)); // grown: zeros, not the old content
     CHECK_OK(objr::truncate_object(fd, 0));
     CHECK_EQ(read_signal(memory), SIGBUS);
-    if (!objr::standin())
-        CHECK_EQ(objr::stat("file_pages"), 0u);
-    if (objr::standin())
-        unlink(("/dev/shm/objrmap-" + name).c_str());
+    if (!objr::standin()) CHECK_EQ(objr::stat("file_pages"), 0u);
+    if (objr::standin()) unlink(("/dev/shm/objrmap-" + name).c_str());
 }
 
 CASE(U6_truncate_takes_private_copies_too) { // as Linux does for private file mappings
@@ -309,8 +303,7 @@ CASE(U6_truncate_takes_private_copies_too) { // as Linux does for private file m
     CHECK_OK(objr::truncate_object(fd, 2 * kPage));
     CHECK(holds(at(mine, 1), 1));
     CHECK_EQ(read_signal(at(mine, 3)), SIGBUS);
-    if (objr::standin())
-        unlink(("/dev/shm/objrmap-" + name).c_str());
+    if (objr::standin()) unlink(("/dev/shm/objrmap-" + name).c_str());
 }
 
 CASE(truncate_of_the_unbound_is_refused) {

@@ -100,8 +100,7 @@ CASE_LIMIT(exhaustion_by_many, 180) { // several processes fight for the last pa
                     touch_until_refused(memory, 0, got);
                     _exit(0);
                 }
-                if (child > 0)
-                    expect_exit(child);
+                if (child > 0) expect_exit(child);
             }
             expect_numbers(memory, 0, got);
             self.pause();

@@ -25,14 +25,15 @@ using objr::kPage;
 
 namespace {
 
-// ---- what all processes share ---------------------------------------------------------------------------------------------------
+// ---- what all processes share -------------------------------------------------------------------------------------
 
 constexpr unsigned kSlots = 480; // a shared page has a word for each
 constexpr unsigned kObjects = 4, kObjectPages = 16;
 constexpr unsigned kFiles = 2, kFilePages = 8;
 
 enum Op { kMap, kWrite, kCheck, kUnmap, kMove, kProtect, kFork, kExit, kShared, kPrivateView, kSync, kReopen, kOps };
-const char* const kOpNames[kOps] = {"map", "write", "check", "unmap", "move", "protect", "fork", "exit", "shared", "private", "sync", "reopen"};
+const char* const kOpNames[kOps] = {"map",  "write", "check",  "unmap",   "move", "protect",
+                                    "fork", "exit",  "shared", "private", "sync", "reopen"};
 
 struct Slot {
     int taken;
@@ -104,11 +105,10 @@ bool charge(Slot& slot, long pages) {
 
 void uncharge(Slot& slot, long pages) {
     slot.charged -= pages;
-    if (!options.tiny)
-        add(all->charged, -pages);
+    if (!options.tiny) add(all->charged, -pages);
 }
 
-// ---- one process -----------------------------------------------------------------------------------------------------------------
+// ---- one process --------------------------------------------------------------------------------------------------
 
 constexpr uint64_t kForeign = ~0ULL; // a private view's page that has not been copied: the object's content
 
@@ -150,10 +150,8 @@ private:
         for (auto& object : mine_)
             for (uint64_t& word : object)
                 word = kForeign;
-        if (device_ < 0)
-            device_ = objr::open_device();
-        if (device_ < 0)
-            fail("open %s: %s", OBJRMAP_DEVICE, strerror(errno));
+        if (device_ < 0) device_ = objr::open_device();
+        if (device_ < 0) fail("open %s: %s", OBJRMAP_DEVICE, strerror(errno));
     }
 
     size_t below(size_t end) { return static_cast<size_t>(random_() % end); }
@@ -162,16 +160,14 @@ private:
 
     // Something said no. Only memory may be the reason, and only where it is scarce.
     void expect_scarce(const char* what) {
-        if (errno != ENOMEM && errno != EAGAIN)
-            fail("%s: %s", what, strerror(errno));
+        if (errno != ENOMEM && errno != EAGAIN) fail("%s: %s", what, strerror(errno));
         refused();
     }
 
     // ---- looking
 
     void check_page(const Area& area, size_t index) {
-        if (!(area.prot & PROT_READ))
-            return;
+        if (!(area.prot & PROT_READ)) return;
         if (const int signal = memory::read_signal(area.page(index))) {
             if (!options.tiny || signal != SIGBUS)
                 fail("%s reading %p (kind %d)", strsignal(signal), static_cast<void*>(area.page(index)), area.kind);
@@ -183,14 +179,15 @@ private:
         }
         const uint64_t tag = area.tags[index];
         const size_t word = memory::first_difference(area.page(index), tag);
-        if (word == memory::kWords)
-            return;
+        if (word == memory::kWords) return;
         const uint64_t found = reinterpret_cast<const volatile uint64_t*>(area.page(index))[word];
         const uint64_t found_tag = memory::tag_of(found, word);
-        fail("%p word %zu is 0x%llx, of tag %llu:%llu; must be of tag %llu:%llu (kind %d)", static_cast<void*>(area.page(index)), word,
-             static_cast<unsigned long long>(found), static_cast<unsigned long long>(found_tag >> 40),
-             static_cast<unsigned long long>(found_tag & ((1ULL << 40) - 1)), static_cast<unsigned long long>(tag >> 40),
-             static_cast<unsigned long long>(tag & ((1ULL << 40) - 1)), area.kind);
+        fail("%p word %zu is 0x%llx, of tag %llu:%llu; must be of tag %llu:%llu (kind %d)",
+             static_cast<void*>(area.page(index)), word, static_cast<unsigned long long>(found),
+             static_cast<unsigned long long>(found_tag >> 40),
+             static_cast<unsigned long long>(found_tag & ((1ULL << 40) - 1)),
+             static_cast<unsigned long long>(tag >> 40), static_cast<unsigned long long>(tag & ((1ULL << 40) - 1)),
+             area.kind);
     }
 
     // A page of words: each is zero or was written by the tenant of its slot.
@@ -202,22 +199,21 @@ private:
                 fail("shared page %p: word %u is 0x%llx, foreign", static_cast<void*>(area.page(index)), slot,
                      static_cast<unsigned long long>(word));
         }
-        if (area.kind == Area::kPrivate)
-            return;
+        if (area.kind == Area::kPrivate) return;
         const size_t page = area.first + index;
         const uint64_t word = words[number_];
         if (area.kind == Area::kObject) {
             uint64_t& known = mine_[area.object][page];
             if (known != kForeign && known != word)
-                fail("object %u page %zu: own word is 0x%llx, was 0x%llx", area.object, page, static_cast<unsigned long long>(word),
-                     static_cast<unsigned long long>(known));
+                fail("object %u page %zu: own word is 0x%llx, was 0x%llx", area.object, page,
+                     static_cast<unsigned long long>(word), static_cast<unsigned long long>(known));
             known = word;
         } else {
             uint64_t& written = all->written[area.object][page][number_];
             const uint64_t intent = all->intent[area.object][page][number_];
             if (word != written && word != intent) // they differ when an earlier tenant was killed while writing
-                fail("file %u page %zu: own word is 0x%llx, was 0x%llx", area.object, page, static_cast<unsigned long long>(word),
-                     static_cast<unsigned long long>(written));
+                fail("file %u page %zu: own word is 0x%llx, was 0x%llx", area.object, page,
+                     static_cast<unsigned long long>(word), static_cast<unsigned long long>(written));
         }
     }
 
@@ -231,18 +227,15 @@ private:
 
     bool writable(unsigned char* place) {
         const int signal = memory::write_signal(place);
-        if (!signal)
-            return true;
-        if (!options.tiny || signal != SIGBUS)
-            fail("%s writing %p", strsignal(signal), static_cast<void*>(place));
+        if (!signal) return true;
+        if (!options.tiny || signal != SIGBUS) fail("%s writing %p", strsignal(signal), static_cast<void*>(place));
         refused();
         return false;
     }
 
     void write_page(Area& area, size_t index) {
         // Tried on the own word: in a shared page another's would lose what he writes meanwhile.
-        if (!(area.prot & PROT_WRITE) || !writable(area.page(index) + number_ * sizeof(uint64_t)))
-            return;
+        if (!(area.prot & PROT_WRITE) || !writable(area.page(index) + number_ * sizeof(uint64_t))) return;
         if (area.kind == Area::kAnon || area.kind == Area::kPrivate) {
             const uint64_t tag = (uint64_t{number_} + 1) << 40 | (add(all->writes, uint64_t{1}) & ((1ULL << 40) - 1));
             area.tags[index] = tag;
@@ -267,17 +260,16 @@ private:
 
     void add_area(Area::Kind kind, int fd, size_t pages, unsigned object, unsigned first) {
         const bool owns = kind == Area::kAnon || kind == Area::kPrivate;
-        if (owns && !charge(*slot_, static_cast<long>(pages)))
-            return;
+        if (owns && !charge(*slot_, static_cast<long>(pages))) return;
         void* base = objr::map(fd, pages * kPage, PROT_READ | PROT_WRITE, kind == Area::kAnon ? below(1000) : first);
         if (base == MAP_FAILED) {
             expect_scarce("mmap");
-            if (owns)
-                uncharge(*slot_, static_cast<long>(pages));
+            if (owns) uncharge(*slot_, static_cast<long>(pages));
             return;
         }
-        areas_.push_back({kind, static_cast<unsigned char*>(base), std::vector<uint64_t>(pages, kind == Area::kPrivate ? kForeign : 0),
-                          PROT_READ | PROT_WRITE, object, first});
+        areas_.push_back({kind, static_cast<unsigned char*>(base),
+                          std::vector<uint64_t>(pages, kind == Area::kPrivate ? kForeign : 0), PROT_READ | PROT_WRITE,
+                          object, first});
     }
 
     // Cuts an area so that [first, first + count) is one of its own; returns its place in areas_.
@@ -287,14 +279,13 @@ private:
             Area piece = whole;
             piece.base = whole.page(from);
             piece.first = whole.first + static_cast<unsigned>(from);
-            piece.tags.assign(whole.tags.begin() + static_cast<long>(from), whole.tags.begin() + static_cast<long>(end));
+            piece.tags.assign(whole.tags.begin() + static_cast<long>(from),
+                              whole.tags.begin() + static_cast<long>(end));
             return piece;
         };
         areas_[which] = part(first, first + count);
-        if (first)
-            areas_.push_back(part(0, first));
-        if (first + count < whole.pages())
-            areas_.push_back(part(first + count, whole.pages()));
+        if (first) areas_.push_back(part(0, first));
+        if (first + count < whole.pages()) areas_.push_back(part(first + count, whole.pages()));
         return which;
     }
 
@@ -312,8 +303,7 @@ private:
             return;
         }
         const size_t gone = cut(which, first, count);
-        if (owns_pages(areas_[gone]))
-            uncharge(*slot_, static_cast<long>(count));
+        if (owns_pages(areas_[gone])) uncharge(*slot_, static_cast<long>(count));
         drop(gone);
     }
 
@@ -322,9 +312,9 @@ private:
         const size_t first = below(areas_[which].pages());
         const size_t count = 1 + below(areas_[which].pages() - first);
         void* room = mmap(nullptr, count * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (room == MAP_FAILED)
-            return;
-        if (mremap(areas_[which].page(first), count * kPage, count * kPage, MREMAP_MAYMOVE | MREMAP_FIXED, room) != room) {
+        if (room == MAP_FAILED) return;
+        if (mremap(areas_[which].page(first), count * kPage, count * kPage, MREMAP_MAYMOVE | MREMAP_FIXED, room) !=
+            room) {
             expect_scarce("mremap");
             return;
         }
@@ -350,11 +340,11 @@ private:
         for (; tried < options.processes; ++tried, slot = (slot + 1) % options.processes) {
             int free = 0;
             if (!__atomic_load_n(&all->slots[slot].taken, __ATOMIC_RELAXED) &&
-                __atomic_compare_exchange_n(&all->slots[slot].taken, &free, 1, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+                __atomic_compare_exchange_n(&all->slots[slot].taken, &free, 1, false, __ATOMIC_SEQ_CST,
+                                            __ATOMIC_SEQ_CST))
                 break;
         }
-        if (tried == options.processes)
-            return;
+        if (tried == options.processes) return;
         Slot& child = all->slots[slot];
         const long pages = slot_->charged;
         if (!charge(child, pages)) {
@@ -384,8 +374,7 @@ private:
     // The descriptor of an object or file, opened when it is not.
     int shared_descriptor(bool file, unsigned which, bool own_view) {
         int& kept = file ? files_[which] : objects_[which];
-        if (kept >= 0 && !own_view)
-            return kept;
+        if (kept >= 0 && !own_view) return kept;
         const int fd = objr::open_device();
         if (fd < 0) {
             expect_scarce("open");
@@ -394,8 +383,7 @@ private:
         int result;
         if (file) {
             const int real = open(file_path(which).c_str(), O_RDWR | O_CLOEXEC);
-            if (real < 0)
-                fail("%s: %s", file_path(which).c_str(), strerror(errno));
+            if (real < 0) fail("%s: %s", file_path(which).c_str(), strerror(errno));
             result = objr::bind_file(fd, real, own_view ? OBJRMAP_PRIVATE : OBJRMAP_SHARED);
             const int saved = errno;
             close(real);
@@ -414,20 +402,20 @@ private:
 
     void map_shared() {
         const bool file = below(2);
-        const unsigned which = static_cast<unsigned>(below(file ? kFiles : kObjects)), pages = file ? kFilePages : kObjectPages;
+        const unsigned which = static_cast<unsigned>(below(file ? kFiles : kObjects)),
+                       pages = file ? kFilePages : kObjectPages;
         const int fd = shared_descriptor(file, which, false);
-        if (fd < 0)
-            return;
+        if (fd < 0) return;
         const unsigned first = static_cast<unsigned>(below(pages));
         add_area(file ? Area::kFile : Area::kObject, fd, 1 + below(pages - first), which, first);
     }
 
     void map_private_view() {
         const bool file = below(2);
-        const unsigned which = static_cast<unsigned>(below(file ? kFiles : kObjects)), pages = file ? kFilePages : kObjectPages;
+        const unsigned which = static_cast<unsigned>(below(file ? kFiles : kObjects)),
+                       pages = file ? kFilePages : kObjectPages;
         const int fd = shared_descriptor(file, which, true);
-        if (fd < 0)
-            return;
+        if (fd < 0) return;
         const unsigned first = static_cast<unsigned>(below(pages));
         add_area(Area::kPrivate, fd, 1 + below(pages - first), which, first);
         close(fd); // the mapping keeps it
@@ -437,17 +425,14 @@ private:
         const bool file = below(2);
         const unsigned which = static_cast<unsigned>(below(file ? kFiles : kObjects));
         int& fd = file ? files_[which] : objects_[which];
-        if (fd >= 0)
-            close(fd);
+        if (fd >= 0) close(fd);
         fd = -1;
-        if (!file)
-            forget_unmapped(which);
+        if (!file) forget_unmapped(which);
     }
 
     void forget_unmapped(unsigned object) {
         for (const Area& area : areas_)
-            if (area.kind == Area::kObject && area.object == object)
-                return;
+            if (area.kind == Area::kObject && area.object == object) return;
         if (objects_[object] < 0)
             for (uint64_t& word : mine_[object])
                 word = kForeign;
@@ -465,14 +450,11 @@ private:
         unsigned op = 0;
         while (pick >= weights[op])
             pick -= weights[op++];
-        if (areas_.empty() && op != kFork && op != kExit)
-            op = kMap;
-        if (op != kFork)
-            count(static_cast<Op>(op));
+        if (areas_.empty() && op != kFork && op != kExit) op = kMap;
+        if (op != kFork) count(static_cast<Op>(op));
         switch (op) {
         case kMap:
-            if (areas_.size() < 24)
-                add_area(Area::kAnon, device_, 1 + below(12), 0, 0);
+            if (areas_.size() < 24) add_area(Area::kAnon, device_, 1 + below(12), 0, 0);
             break;
         case kWrite: {
             Area& area = areas_[below(areas_.size())];
@@ -493,61 +475,52 @@ private:
             for (unsigned object = 0; object < kObjects; ++object)
                 forget_unmapped(object);
             break;
-        case kMove:
-            move_some();
-            break;
-        case kProtect:
-            protect_some();
-            break;
+        case kMove: move_some(); break;
+        case kProtect: protect_some(); break;
         case kFork: {
             Slot* own = slot_; // a child comes back in another
             if (decide(*own, kForking)) {
                 fork_one();
-                if (slot_ == own)
-                    __atomic_store_n(&own->fate, int{kMortal}, __ATOMIC_SEQ_CST);
+                if (slot_ == own) __atomic_store_n(&own->fate, int{kMortal}, __ATOMIC_SEQ_CST);
             }
             break;
         }
         case kExit:
-            if (below(2))
-                check_everything();
+            if (below(2)) check_everything();
             _exit(0);
         case kShared:
-            if (areas_.size() < 24)
-                map_shared();
+            if (areas_.size() < 24) map_shared();
             break;
         case kPrivateView:
-            if (areas_.size() < 24)
-                map_private_view();
+            if (areas_.size() < 24) map_private_view();
             break;
         case kSync: {
             const Area& area = areas_[below(areas_.size())];
-            if (msync(area.base, area.pages() * kPage, MS_SYNC))
-                fail("msync: %s", strerror(errno));
+            if (msync(area.base, area.pages() * kPage, MS_SYNC)) fail("msync: %s", strerror(errno));
             break;
         }
-        default:
-            close_shared();
+        default: close_shared();
         }
     }
 };
 
-// ---- those who look on ----------------------------------------------------------------------------------------------------------------
+// ---- those who look on --------------------------------------------------------------------------------------------
 
 // Reads every debugfs file and asks who maps random pages: each answer must be whole.
 [[noreturn]] void look_on(uint64_t seed) {
-    static const char* const files[] = {"stats", "mappers", "pages", "mms", "anon_vmas", "files", "scheme", "query", "graph"};
+    static const char* const files[] = {"stats", "mappers", "pages", "mms",  "anon_vmas",
+                                        "files", "scheme",  "query", "graph"};
     prctl(PR_SET_NAME, "onlooker");
     std::mt19937_64 random(seed);
     const uint64_t pages = objr::stat("pool_pages");
     while (!all->stop) {
         const char* file = files[random() % std::size(files)];
-        if (random() % 8 == 0)
-            objr::read_text(objr::kDebugfs + file, random() % 4 ? 65536 : 1 + random() % 50);
+        if (random() % 8 == 0) objr::read_text(objr::kDebugfs + file, random() % 4 ? 65536 : 1 + random() % 50);
         std::string selector = "page " + std::to_string(random() % pages);
         const Slot& slot = all->slots[random() % options.processes];
         if (random() % 3 == 0)
-            selector = "file stress-" + std::to_string(random() % kObjects) + " pgoff " + std::to_string(random() % (kObjectPages + 1));
+            selector = "file stress-" + std::to_string(random() % kObjects) + " pgoff " +
+                       std::to_string(random() % (kObjectPages + 1));
         else if (random() % 3 == 0)
             selector = "pid " + std::to_string(slot.pid) + " addr 0x7f" + std::to_string(random() % 10) + "000";
         if (random() % 6 == 0) {
@@ -562,8 +535,8 @@ private:
         }
         for (const objr::Answer& answer : objr::parse_answers(text))
             if (strtoull(answer.page.at("mapcount").c_str(), nullptr, 10) != answer.mappers.size())
-                fail("query %s: mapcount %s but %zu mappers: %s", selector.c_str(), answer.page.at("mapcount").c_str(), answer.mappers.size(),
-                     text.c_str());
+                fail("query %s: mapcount %s but %zu mappers: %s", selector.c_str(), answer.page.at("mapcount").c_str(),
+                     answer.mappers.size(), text.c_str());
     }
     _exit(0);
 }
@@ -573,15 +546,15 @@ private:
     while (!all->stop) {
         const double start = now();
         std::string text;
-        if (!objr::verify(&text))
-            fail("verify: %s", text.c_str());
+        if (!objr::verify(&text)) fail("verify: %s", text.c_str());
         add(all->verifies, uint64_t{1});
-        usleep(static_cast<useconds_t>(std::min(5.0, 0.2 + 3 * (now() - start)) * 1e6)); // it stops everybody: leave them some time
+        usleep(static_cast<useconds_t>(std::min(5.0, 0.2 + 3 * (now() - start)) *
+                                       1e6)); // it stops everybody: leave them some time
     }
     _exit(0);
 }
 
-// ---- the coordinator --------------------------------------------------------------------------------------------------------------------
+// ---- the coordinator ----------------------------------------------------------------------------------------------
 
 unsigned population;
 std::vector<pid_t> onlookers;
@@ -590,9 +563,9 @@ void tell(double start) {
     fprintf(stderr, "%3.0f s: %u processes", now() - start, population);
     for (unsigned op = 0; op < kOps; ++op)
         fprintf(stderr, ", %llu %s", static_cast<unsigned long long>(all->ops[op]), kOpNames[op]);
-    fprintf(stderr, "; %llu refused; %llu queries (%llu retry), %llu verify\n", static_cast<unsigned long long>(all->refused),
-            static_cast<unsigned long long>(all->queries), static_cast<unsigned long long>(all->retries),
-            static_cast<unsigned long long>(all->verifies));
+    fprintf(stderr, "; %llu refused; %llu queries (%llu retry), %llu verify\n",
+            static_cast<unsigned long long>(all->refused), static_cast<unsigned long long>(all->queries),
+            static_cast<unsigned long long>(all->retries), static_cast<unsigned long long>(all->verifies));
 }
 
 // Takes in one dead child; false: none is dead now, and errno is ECHILD when none is left.
@@ -600,8 +573,7 @@ bool reap() {
     int status = 0;
     errno = 0;
     const pid_t pid = waitpid(-1, &status, WNOHANG);
-    if (pid <= 0)
-        return false;
+    if (pid <= 0) return false;
     const auto onlooker = std::find(onlookers.begin(), onlookers.end(), pid);
     bool killed = false;
     if (onlooker != onlookers.end()) {
@@ -609,8 +581,7 @@ bool reap() {
     } else {
         for (unsigned number = 0; number < options.processes; ++number) {
             Slot& slot = all->slots[number];
-            if (!slot.taken || slot.pid != pid)
-                continue;
+            if (!slot.taken || slot.pid != pid) continue;
             killed = slot.fate == kKilled;
             uncharge(slot, slot.charged);
             slot.fate = kMortal;
@@ -621,8 +592,8 @@ bool reap() {
     }
     if (status && !(killed && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) && !all->failed) {
         all->failed = 1;
-        snprintf(all->failure, sizeof(all->failure), "process %d ended with wait status 0x%x (%s)", pid, static_cast<unsigned>(status),
-                 WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "exit");
+        snprintf(all->failure, sizeof(all->failure), "process %d ended with wait status 0x%x (%s)", pid,
+                 static_cast<unsigned>(status), WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "exit");
     }
     return true;
 }
@@ -630,8 +601,7 @@ bool reap() {
 void settle(unsigned number, uint64_t seed) {
     Slot& slot = all->slots[number];
     int free = 0;
-    if (!__atomic_compare_exchange_n(&slot.taken, &free, 1, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
-        return;
+    if (!__atomic_compare_exchange_n(&slot.taken, &free, 1, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) return;
     const pid_t pid = fork();
     if (pid == 0) {
         prctl(PR_SET_NAME, "stress");
@@ -650,8 +620,7 @@ void run(std::mt19937_64& random) {
         for (int i = 0; i < 3; ++i) {
             const uint64_t seed = random();
             const pid_t pid = fork();
-            if (pid == 0)
-                i < 2 ? look_on(seed) : verify_again_and_again();
+            if (pid == 0) i < 2 ? look_on(seed) : verify_again_and_again();
             onlookers.push_back(pid);
         }
     while (now() < end && !all->failed) {
@@ -665,8 +634,7 @@ void run(std::mt19937_64& random) {
         if (now() > next_kill) {
             next_kill = now() + 0.1;
             Slot& slot = all->slots[random() % options.processes];
-            if (slot.taken && slot.pid > 0 && decide(slot, kKilled))
-                kill(slot.pid, SIGKILL);
+            if (slot.taken && slot.pid > 0 && decide(slot, kKilled)) kill(slot.pid, SIGKILL);
         }
         if (now() > next_word) {
             next_word += 10;
@@ -679,8 +647,7 @@ void run(std::mt19937_64& random) {
     const double patience = now() + 120; // each looks once more at all that it has
     while (now() < patience && !all->failed) {
         if (!reap()) {
-            if (errno == ECHILD)
-                break;
+            if (errno == ECHILD) break;
             usleep(5000);
         }
     }
@@ -691,20 +658,20 @@ void run(std::mt19937_64& random) {
     errno = 0;
     while (errno != ECHILD) { // only after a failure is anybody left
         for (const Slot& slot : all->slots)
-            if (slot.taken && slot.pid > 0)
-                kill(slot.pid, SIGKILL);
+            if (slot.taken && slot.pid > 0) kill(slot.pid, SIGKILL);
         for (const pid_t pid : onlookers)
             kill(pid, SIGKILL);
         errno = 0;
-        if (!reap() && errno != ECHILD)
-            usleep(5000);
+        if (!reap() && errno != ECHILD) usleep(5000);
     }
 }
 
 int usage(FILE* to, int status) {
-    fprintf(to, "usage: stress [--seconds N] [--processes N] [--seed N] [--tiny]\n"
-                "Random work of many processes on %s (60 s, 300 processes); every process checks its memory.\n"
-                "--tiny: the pool is too small for them, SIGBUS is expected and survived.\n", OBJRMAP_DEVICE);
+    fprintf(to,
+            "usage: stress [--seconds N] [--processes N] [--seed N] [--tiny]\n"
+            "Random work of many processes on %s (60 s, 300 processes); every process checks its memory.\n"
+            "--tiny: the pool is too small for them, SIGBUS is expected and survived.\n",
+            OBJRMAP_DEVICE);
     return status;
 }
 
@@ -714,16 +681,14 @@ int main(int argc, char** argv) {
     options.seed = static_cast<uint64_t>(time(nullptr));
     for (int i = 1; i < argc; ++i) {
         const std::string word = argv[i];
-        if (word == "--help")
-            return usage(stdout, 0);
+        if (word == "--help") return usage(stdout, 0);
         if (word == "--tiny") {
             options.tiny = true;
             continue;
         }
         char* end = nullptr;
         const unsigned long long value = ++i < argc ? strtoull(argv[i], &end, 10) : 0;
-        if (!end || *end || end == argv[i])
-            return usage(stderr, 2);
+        if (!end || *end || end == argv[i]) return usage(stderr, 2);
         if (word == "--seconds" && value)
             options.seconds = static_cast<unsigned>(value);
         else if (word == "--processes" && value && value <= kSlots)
@@ -733,7 +698,8 @@ int main(int argc, char** argv) {
         else
             return usage(stderr, 2);
     }
-    all = static_cast<Shared*>(mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    all =
+        static_cast<Shared*>(mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
     if (all == MAP_FAILED) {
         perror("stress: mmap");
         return 1;
@@ -746,20 +712,24 @@ int main(int argc, char** argv) {
     // What is being freed while somebody looks at it, and the pages of objects and files, are not charged.
     all->limit = static_cast<long>(pool * 3 / 4) - kObjects * kObjectPages - kFiles * kFilePages;
     if (!options.tiny && all->limit < static_cast<long>(options.processes)) {
-        fprintf(stderr, "stress: a pool of %llu pages is too small for %u processes; use --tiny, or load with a larger pool_mb\n",
-                static_cast<unsigned long long>(pool), options.processes);
+        fprintf(
+            stderr,
+            "stress: a pool of %llu pages is too small for %u processes; use --tiny, or load with a larger pool_mb\n",
+            static_cast<unsigned long long>(pool), options.processes);
         return 2;
     }
     for (unsigned file = 0; file < kFiles; ++file) {
-        const int fd = open(("/tmp/stress-file-" + std::to_string(file)).c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+        const int fd =
+            open(("/tmp/stress-file-" + std::to_string(file)).c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
         if (fd < 0 || ftruncate(fd, kFilePages * kPage)) {
             perror("stress: creating a file in /tmp");
             return 1;
         }
         close(fd);
     }
-    printf("# stress: seed %llu, %u s, %u processes, pool of %llu pages%s\n", static_cast<unsigned long long>(options.seed), options.seconds,
-           options.processes, static_cast<unsigned long long>(pool), options.tiny ? ", scarce" : "");
+    printf("# stress: seed %llu, %u s, %u processes, pool of %llu pages%s\n",
+           static_cast<unsigned long long>(options.seed), options.seconds, options.processes,
+           static_cast<unsigned long long>(pool), options.tiny ? ", scarce" : "");
     fflush(stdout);
     signal(SIGPIPE, SIG_IGN);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -767,8 +737,7 @@ int main(int argc, char** argv) {
     run(random);
 
     bool good = !all->failed;
-    if (!good)
-        printf("# %s\n", all->failure);
+    if (!good) printf("# %s\n", all->failure);
     if (!objr::standin()) {
         uint64_t free = 0;
         for (const double end = now() + 60; (free = objr::stat("free_pages")) != pool && now() < end;)
@@ -784,8 +753,9 @@ int main(int argc, char** argv) {
     uint64_t operations = 0;
     for (const uint64_t count : all->ops)
         operations += count;
-    printf("%s 1 - stress of %u processes: %llu operations, %llu forks, %llu queries, %llu verifications\n", good ? "ok" : "not ok",
-           options.processes, static_cast<unsigned long long>(operations), static_cast<unsigned long long>(all->ops[kFork]),
-           static_cast<unsigned long long>(all->queries), static_cast<unsigned long long>(all->verifies));
+    printf("%s 1 - stress of %u processes: %llu operations, %llu forks, %llu queries, %llu verifications\n",
+           good ? "ok" : "not ok", options.processes, static_cast<unsigned long long>(operations),
+           static_cast<unsigned long long>(all->ops[kFork]), static_cast<unsigned long long>(all->queries),
+           static_cast<unsigned long long>(all->verifies));
     return good ? 0 : 1;
 }

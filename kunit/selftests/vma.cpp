@@ -29,8 +29,7 @@ CASE(split_by_a_hole) {
     const int fd = device();
     void* memory = filled(fd, 16);
     CHECK_OK(munmap(at(memory, 5), 3 * kPage));
-    if (!objr::standin())
-        CHECK_EQ(anon_pages(), 13u);
+    if (!objr::standin()) CHECK_EQ(anon_pages(), 13u);
     for (size_t page = 0; page < 16; ++page) {
         if (page >= 5 && page < 8)
             CHECK_EQ(read_signal(at(memory, page)), SIGSEGV);
@@ -69,8 +68,7 @@ CASE(unmap_every_other_page) {
     void* memory = filled(fd, pages);
     for (size_t page = 0; page < pages; page += 2)
         CHECK_OK(munmap(at(memory, page), kPage));
-    if (!objr::standin())
-        CHECK_EQ(anon_pages(), pages / 2);
+    if (!objr::standin()) CHECK_EQ(anon_pages(), pages / 2);
     in_child([&] {
         for (size_t page = 1; page < pages; page += 2) {
             CHECK(holds(at(memory, page), page + 1));
@@ -80,8 +78,7 @@ CASE(unmap_every_other_page) {
     for (size_t page = 1; page < pages; page += 2)
         CHECK(holds(at(memory, page), page + 1));
     CHECK_OK(munmap(memory, pages * kPage)); // over holes and mappings at once
-    if (!objr::standin())
-        CHECK_EQ(anon_pages(), 0u);
+    if (!objr::standin()) CHECK_EQ(anon_pages(), 0u);
 }
 
 CASE(mremap_moves_whole) {
@@ -101,8 +98,7 @@ CASE(mremap_moves_whole) {
         fill(moved, 1);
     });
     CHECK(holds(moved, 101));
-    if (!objr::standin())
-        CHECK_EQ(anon_pages(), 8u);
+    if (!objr::standin()) CHECK_EQ(anon_pages(), 8u);
 }
 
 CASE(mremap_moves_a_part) {
@@ -127,8 +123,7 @@ CASE(mremap_moves_over_a_mapping) {
     CHECK(mremap(memory, 4 * kPage, 4 * kPage, MREMAP_MAYMOVE | MREMAP_FIXED, at(target, 2)) == at(target, 2));
     for (size_t page = 0; page < 8; ++page)
         CHECK(holds(at(target, page), page >= 2 && page < 6 ? page - 1 : page + 1));
-    if (!objr::standin())
-        CHECK_EQ(anon_pages(), 8u);
+    if (!objr::standin()) CHECK_EQ(anon_pages(), 8u);
 }
 
 CASE(P3_shared_page_at_two_addresses) { // moved in the child only: the page is found at both places
@@ -197,8 +192,7 @@ CASE(mremap_shrinks) {
     CHECK(holds(room, 1));
     CHECK(holds(at(room, 1), 2));
     CHECK_EQ(read_signal(memory), SIGSEGV);
-    if (!objr::standin())
-        CHECK_EQ(anon_pages(), 2u);
+    if (!objr::standin()) CHECK_EQ(anon_pages(), 2u);
 }
 
 CASE(mremap_grow_is_refused) {
@@ -209,7 +203,8 @@ CASE(mremap_grow_is_refused) {
     CHECK_FAILS(mremap(memory, 4 * kPage, 8 * kPage, 0), EFAULT);
     CHECK_FAILS(mremap(memory, 4 * kPage, 4 * kPage, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, nullptr), EINVAL);
     CHECK_FAILS(mremap(memory, 0, 4 * kPage, MREMAP_MAYMOVE), EFAULT); // the old way to map a shared mapping twice
-    CHECK_FAILS(mremap(memory, 4 * kPage, 4 * kPage, MREMAP_MAYMOVE | MREMAP_FIXED, at(memory, 2)), EINVAL); // onto itself
+    CHECK_FAILS(mremap(memory, 4 * kPage, 4 * kPage, MREMAP_MAYMOVE | MREMAP_FIXED, at(memory, 2)),
+                EINVAL); // onto itself
     for (size_t page = 0; page < 4; ++page)
         CHECK(holds(at(memory, page), page + 1));
 }
@@ -281,8 +276,7 @@ CASE(mprotect_of_a_part) {
         const bool readable = page != 5, writable = page < 4 || page >= 8;
         CHECK_EQ(read_signal(at(memory, page)), readable ? 0 : SIGSEGV);
         CHECK_EQ(write_signal(at(memory, page)), writable ? 0 : SIGSEGV);
-        if (readable)
-            CHECK(holds(at(memory, page), page + 1));
+        if (readable) CHECK(holds(at(memory, page), page + 1));
     }
     in_child([&] {
         CHECK_EQ(read_signal(at(memory, 5)), SIGSEGV);
@@ -329,10 +323,8 @@ CASE(adjacent_mappings) { // three neighbours with going-on offsets, then handle
     CHECK_OK(mprotect(at(room, 2), 8 * kPage, PROT_READ | PROT_WRITE));
     CHECK_OK(munmap(at(room, 3), 6 * kPage));
     for (size_t page = 0; page < 12; ++page)
-        if (page < 3 || page >= 9)
-            CHECK(holds(at(room, page), page + 1));
-    if (!objr::standin())
-        CHECK_EQ(anon_pages(), 6u);
+        if (page < 3 || page >= 9) CHECK(holds(at(room, page), page + 1));
+    if (!objr::standin()) CHECK_EQ(anon_pages(), 6u);
 }
 
 CASE(map_into_the_hole_again) {
@@ -368,8 +360,7 @@ CASE_LIMIT(random_operations, 120) {
     std::vector<PageModel> model(pages);
     auto check = [&] {
         for (size_t page = 0; page < pages; ++page)
-            if (model[page].mapped && (model[page].prot & PROT_READ))
-                CHECK(holds(at(base, page), model[page].tag));
+            if (model[page].mapped && (model[page].prot & PROT_READ)) CHECK(holds(at(base, page), model[page].tag));
     };
     uint64_t next_tag = 1;
     for (int step = 0; step < 1500; ++step) {
@@ -377,13 +368,14 @@ CASE_LIMIT(random_operations, 120) {
         const size_t count = 1 + random() % std::min<size_t>(8, pages - first);
         switch (random() % 6) {
         case 0:
-            CHECK(objr::map(fd, count * kPage, PROT_READ | PROT_WRITE, random() % 100, at(base, first)) == at(base, first));
+            CHECK(objr::map(fd, count * kPage, PROT_READ | PROT_WRITE, random() % 100, at(base, first)) ==
+                  at(base, first));
             for (size_t page = first; page < first + count; ++page)
                 model[page] = {true, PROT_READ | PROT_WRITE, 0};
             break;
         case 1: // unmapped, and the room kept
-            CHECK(mmap(at(base, first), count * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) ==
-                  at(base, first));
+            CHECK(mmap(at(base, first), count * kPage, PROT_NONE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) == at(base, first));
             for (size_t page = first; page < first + count; ++page)
                 model[page] = {};
             break;
@@ -392,8 +384,7 @@ CASE_LIMIT(random_operations, 120) {
             bool whole = true;
             for (size_t page = first; page < first + count; ++page)
                 whole = whole && model[page].mapped;
-            if (!whole)
-                break;
+            if (!whole) break;
             const int prot = kinds[random() % 4];
             CHECK_OK(mprotect(at(base, first), count * kPage, prot));
             for (size_t page = first; page < first + count; ++page)
@@ -407,13 +398,12 @@ CASE_LIMIT(random_operations, 120) {
             break;
         case 4: { // one page to another place
             const size_t to = random() % pages;
-            if (!model[first].mapped || to == first)
-                break;
+            if (!model[first].mapped || to == first) break;
             CHECK(mremap(at(base, first), kPage, kPage, MREMAP_MAYMOVE | MREMAP_FIXED, at(base, to)) == at(base, to));
             model[to] = model[first];
             model[first] = {};
-            CHECK(mmap(at(base, first), kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) ==
-                  at(base, first));
+            CHECK(mmap(at(base, first), kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1,
+                       0) == at(base, first));
             break;
         }
         default:
@@ -421,13 +411,11 @@ CASE_LIMIT(random_operations, 120) {
                 in_child([&] {
                     check();
                     for (size_t page = 0; page < pages; ++page)
-                        if (model[page].mapped && (model[page].prot & PROT_WRITE))
-                            fill(at(base, page), ~next_tag);
+                        if (model[page].mapped && (model[page].prot & PROT_WRITE)) fill(at(base, page), ~next_tag);
                 });
             break;
         }
-        if (step % 50 == 0)
-            check();
+        if (step % 50 == 0) check();
     }
     check();
 }

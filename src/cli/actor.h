@@ -20,14 +20,12 @@ public:
     // Forks; pid() is -1 and errno set when that failed. The child's body ends in exit status 0 when it returns.
     explicit Actor(const std::function<void(Actor&)>& body, const char* comm = nullptr) {
         int ends[2];
-        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends))
-            return;
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends)) return;
         pid_ = fork();
         if (pid_ == 0) {
             close(ends[0]);
             channel_ = ends[1];
-            if (comm)
-                prctl(PR_SET_NAME, comm);
+            if (comm) prctl(PR_SET_NAME, comm);
             body(*this);
             _exit(0);
         }
@@ -37,14 +35,12 @@ public:
     Actor(const Actor&) = delete;
     Actor& operator=(const Actor&) = delete;
     ~Actor() {
-        if (channel_ >= 0)
-            close(channel_);
+        if (channel_ >= 0) close(channel_);
     }
 
     // In the child: says that it has come here, waits to be let on. Without a leader there is nothing to go on for.
     void pause() {
-        if (!put('p') || !get())
-            _exit(2);
+        if (!put('p') || !get()) _exit(2);
     }
 
     // In the leader.
@@ -56,8 +52,7 @@ public:
     int wait() {
         int status = -1;
         while (waitpid(pid_, &status, 0) < 0)
-            if (errno != EINTR)
-                return -1;
+            if (errno != EINTR) return -1;
         return status;
     }
     bool finish() { return go() && wait() == 0; }

@@ -39,7 +39,7 @@ inline bool standin() {
     return yes;
 }
 
-// ---- the device -----------------------------------------------------------------------------------------------------
+// ---- the device ---------------------------------------------------------------------------------------------------
 
 struct StandinBinding {
     int fd;
@@ -54,14 +54,11 @@ inline int open_device(int flags = O_RDWR) { return open(standin() ? "/dev/zero"
 
 inline void* map(int device, size_t length, int prot = PROT_READ | PROT_WRITE, uint64_t pgoff = 0, void* at = nullptr,
                  int flags = 0) {
-    if (at)
-        flags |= MAP_FIXED;
+    if (at) flags |= MAP_FIXED;
     const auto offset = static_cast<off_t>(pgoff * kPage);
-    if (!standin())
-        return mmap(at, length, prot, flags | MAP_SHARED, device, offset);
+    if (!standin()) return mmap(at, length, prot, flags | MAP_SHARED, device, offset);
     const auto bound = standin_bindings().find(device);
-    if (bound == standin_bindings().end())
-        return mmap(at, length, prot, flags | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (bound == standin_bindings().end()) return mmap(at, length, prot, flags | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return mmap(at, length, prot, flags | (bound->second.shared ? MAP_SHARED : MAP_PRIVATE), bound->second.fd, offset);
 }
 
@@ -76,15 +73,16 @@ inline int bind_file(int device, int fd, unsigned flags) {
 
 inline int bind_object(int device, const std::string& name, uint64_t size, unsigned flags) {
     if (standin()) {
-        const int open_flags = O_RDWR | O_CLOEXEC | (flags & OBJRMAP_CREATE ? O_CREAT : 0) | (flags & OBJRMAP_EXCL ? O_EXCL : 0);
+        const int open_flags =
+            O_RDWR | O_CLOEXEC | (flags & OBJRMAP_CREATE ? O_CREAT : 0) | (flags & OBJRMAP_EXCL ? O_EXCL : 0);
         const int fd = open(("/dev/shm/objrmap-" + name).c_str(), open_flags, 0600);
-        if (fd < 0 || (size && ftruncate(fd, static_cast<off_t>(size))))
-            return -1;
+        if (fd < 0 || (size && ftruncate(fd, static_cast<off_t>(size)))) return -1;
         standin_bindings()[device] = {fd, !(flags & OBJRMAP_PRIVATE)};
         return 0;
     }
     objrmap_object request{};
-    memcpy(request.name, name.data(), std::min(name.size(), sizeof(request.name))); // one too long is refused: no terminator
+    memcpy(request.name, name.data(),
+           std::min(name.size(), sizeof(request.name))); // one too long is refused: no terminator
     request.size = size;
     request.flags = flags;
     return ioctl(device, OBJRMAP_IOC_OBJECT, &request);
@@ -93,48 +91,43 @@ inline int bind_object(int device, const std::string& name, uint64_t size, unsig
 inline int truncate_object(int device, uint64_t size) {
     if (standin()) {
         const auto bound = standin_bindings().find(device);
-        return bound == standin_bindings().end() ? (errno = EINVAL, -1) : ftruncate(bound->second.fd, static_cast<off_t>(size));
+        return bound == standin_bindings().end() ? (errno = EINVAL, -1)
+                                                 : ftruncate(bound->second.fd, static_cast<off_t>(size));
     }
     objrmap_truncate request{size};
     return ioctl(device, OBJRMAP_IOC_TRUNCATE, &request);
 }
 
 // Mappers of the page at addr, as the caller may see them; false: errno says why. *total: how many there are.
-inline bool who(int device, const void* addr, std::vector<objrmap_mapper>& mappers, unsigned room = 64, unsigned* total = nullptr) {
+inline bool who(int device, const void* addr, std::vector<objrmap_mapper>& mappers, unsigned room = 64,
+                unsigned* total = nullptr) {
     mappers.assign(room, {});
     objrmap_who request{reinterpret_cast<uint64_t>(addr), reinterpret_cast<uint64_t>(mappers.data()), room, 0};
-    if (ioctl(device, OBJRMAP_IOC_WHO, &request))
-        return false;
+    if (ioctl(device, OBJRMAP_IOC_WHO, &request)) return false;
     mappers.resize(request.count < room ? request.count : room);
-    if (total)
-        *total = request.total;
+    if (total) *total = request.total;
     return true;
 }
 
-// ---- files of text ----------------------------------------------------------------------------------------------------
+// ---- files of text ------------------------------------------------------------------------------------------------
 
 // What is in the file from its present position on, read in pieces of `piece` bytes. *error: errno of a read that failed.
 inline std::string read_all(int fd, size_t piece = 65536, int* error = nullptr) {
     std::string text;
     std::vector<char> buffer(piece);
-    if (error)
-        *error = 0;
+    if (error) *error = 0;
     for (;;) {
         const ssize_t got = read(fd, buffer.data(), buffer.size());
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0 && error)
-            *error = errno;
-        if (got <= 0)
-            return text;
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0 && error) *error = errno;
+        if (got <= 0) return text;
         text.append(buffer.data(), static_cast<size_t>(got));
     }
 }
 
 inline std::string read_text(const std::string& path, size_t piece = 65536) {
     const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return {};
+    if (fd < 0) return {};
     std::string text = read_all(fd, piece);
     close(fd);
     return text;
@@ -142,8 +135,7 @@ inline std::string read_text(const std::string& path, size_t piece = 65536) {
 
 inline int write_text(const std::string& path, const std::string& text) {
     const int fd = open(path.c_str(), O_WRONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -1;
+    if (fd < 0) return -1;
     const ssize_t wrote = write(fd, text.data(), text.size());
     const int saved = errno;
     close(fd);
@@ -153,22 +145,19 @@ inline int write_text(const std::string& path, const std::string& text) {
 
 // Writes a selector to a debugfs file and reads the answer from the same open file. *error: errno of the write (or 0).
 inline std::string ask(const std::string& file, const std::string& selector, int* error = nullptr) {
-    if (error)
-        *error = 0;
+    if (error) *error = 0;
     const int fd = open((kDebugfs + file).c_str(), O_RDWR | O_CLOEXEC);
     if (fd < 0) {
-        if (error)
-            *error = errno;
+        if (error) *error = errno;
         return {};
     }
-    if (write(fd, selector.data(), selector.size()) != static_cast<ssize_t>(selector.size()) && error)
-        *error = errno;
+    if (write(fd, selector.data(), selector.size()) != static_cast<ssize_t>(selector.size()) && error) *error = errno;
     std::string text = read_all(fd);
     close(fd);
     return text;
 }
 
-// ---- stats and verify --------------------------------------------------------------------------------------------------
+// ---- stats and verify ---------------------------------------------------------------------------------------------
 
 inline std::map<std::string, uint64_t> stats() {
     std::map<std::string, uint64_t> values;
@@ -177,10 +166,8 @@ inline std::map<std::string, uint64_t> stats() {
         const size_t end = text.find('\n', at);
         const std::string line = text.substr(at, end - at);
         const size_t blank = line.find(' ');
-        if (blank != std::string::npos)
-            values[line.substr(0, blank)] = strtoull(line.c_str() + blank + 1, nullptr, 10);
-        if (end == std::string::npos)
-            break;
+        if (blank != std::string::npos) values[line.substr(0, blank)] = strtoull(line.c_str() + blank + 1, nullptr, 10);
+        if (end == std::string::npos) break;
         at = end + 1;
     }
     return values;
@@ -190,12 +177,11 @@ inline uint64_t stat(const std::string& name) { return stats()[name]; }
 
 inline bool verify(std::string* text = nullptr) {
     const std::string answer = read_text(kDebugfs + "verify");
-    if (text)
-        *text = answer;
+    if (text) *text = answer;
     return answer.rfind("ok ", 0) == 0;
 }
 
-// ---- answers of query --------------------------------------------------------------------------------------------------
+// ---- answers of query ---------------------------------------------------------------------------------------------
 
 using Fields = std::map<std::string, std::string>;
 
@@ -206,8 +192,7 @@ inline Fields fields_of(const std::string& line) {
         const size_t end = line.find(' ', at + 1);
         const std::string word = line.substr(at + 1, end == std::string::npos ? end : end - at - 1);
         const size_t equals = word.find('=');
-        if (equals != std::string::npos)
-            fields[word.substr(0, equals)] = word.substr(equals + 1);
+        if (equals != std::string::npos) fields[word.substr(0, equals)] = word.substr(equals + 1);
         at = end;
     }
     return fields;
@@ -231,8 +216,7 @@ inline std::vector<std::string> lines_of(const std::string& text) {
     std::vector<std::string> lines;
     for (size_t at = 0; at < text.size();) {
         size_t end = text.find('\n', at);
-        if (end == std::string::npos)
-            end = text.size();
+        if (end == std::string::npos) end = text.size();
         lines.push_back(text.substr(at, end - at));
         at = end + 1;
     }
@@ -254,7 +238,8 @@ inline std::vector<Answer> parse_answers(const std::string& text) {
 
 inline std::string selector_of(int pid, const void* addr) {
     char text[64];
-    snprintf(text, sizeof(text), "pid %d addr 0x%llx", pid, static_cast<unsigned long long>(reinterpret_cast<uintptr_t>(addr)));
+    snprintf(text, sizeof(text), "pid %d addr 0x%llx", pid,
+             static_cast<unsigned long long>(reinterpret_cast<uintptr_t>(addr)));
     return text;
 }
 

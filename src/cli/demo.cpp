@@ -41,24 +41,23 @@ void headline(int number, const char* text) { say("\n%s%d. %s%s", bold(), number
 // What must be for the demonstration to be true.
 void must(bool condition, const char* what) {
     if (!condition)
-        give_up(std::string("this should not happen: ") + what + (errno ? std::string(" (") + strerror(errno) + ")" : ""));
+        give_up(std::string("this should not happen: ") + what +
+                (errno ? std::string(" (") + strerror(errno) + ")" : ""));
 }
 #define MUST(condition) must(condition, #condition)
 
 void* map(int device, size_t pages) {
     void* memory = objr::map(device, pages * kPage);
-    if (memory == MAP_FAILED)
-        give_up(std::string("mmap: ") + strerror(errno));
+    if (memory == MAP_FAILED) give_up(std::string("mmap: ") + strerror(errno));
     return memory;
 }
 
-// ---- showing answers ------------------------------------------------------------------------------------------------------
+// ---- showing answers ----------------------------------------------------------------------------------------------
 
 Answer query(const std::string& selector) {
     const std::string text = objr::ask("query", selector);
     const auto answers = objr::parse_answers(text);
-    if (answers.size() != 1)
-        give_up("query " + selector + " answered: " + text);
+    if (answers.size() != 1) give_up("query " + selector + " answered: " + text);
     return answers[0];
 }
 
@@ -67,18 +66,21 @@ void show(const std::string& selector, const Answer& answer) {
     say("%s   # echo '%s' > query; cat query%s", dim(), selector.c_str(), plain());
     const std::string& kind = answer.page.at("kind");
     say("   page %s (frame %s), %s, %zu mapping%s:", answer.page.at("index").c_str(), answer.page.at("pfn").c_str(),
-        kind == "file" ? answer.page.at("object").c_str() : kind == "anon" ? "anonymous" : kind.c_str(), answer.mappers.size(),
-        answer.mappers.size() == 1 ? "" : "s");
+        kind == "file"   ? answer.page.at("object").c_str()
+        : kind == "anon" ? "anonymous"
+                         : kind.c_str(),
+        answer.mappers.size(), answer.mappers.size() == 1 ? "" : "s");
     say("   %s%7s  %-15s  %-14s  %-10s  %s%s", bold(), "PID", "COMMAND", "ADDRESS", "MAY", "HAS", plain());
     for (const objr::Fields& mapper : answer.mappers) {
         const bool writes = ("," + mapper.at("bits") + ",").find(",RW,") != std::string::npos;
-        const std::string used = std::string(mapper.at("young") == "1" ? "used it" : "") + (mapper.at("dirty") == "1" ? ", written it" : "");
-        say("   %s%7s  %-15s%s  %-14s  %-10s  %s", green(), mapper.at("pid").c_str(), mapper.at("comm").c_str(), plain(),
-            mapper.at("vaddr").c_str(), writes ? "read write" : "read", used.c_str());
+        const std::string used =
+            std::string(mapper.at("young") == "1" ? "used it" : "") + (mapper.at("dirty") == "1" ? ", written it" : "");
+        say("   %s%7s  %-15s%s  %-14s  %-10s  %s", green(), mapper.at("pid").c_str(), mapper.at("comm").c_str(),
+            plain(), mapper.at("vaddr").c_str(), writes ? "read write" : "read", used.c_str());
     }
 }
 
-// ---- the graph ----------------------------------------------------------------------------------------------------------------
+// ---- the graph ----------------------------------------------------------------------------------------------------
 
 // Nodes with their labels and edges, from DOT as `graph` writes it: one statement a line.
 struct Graph {
@@ -87,8 +89,7 @@ struct Graph {
 
     static std::string label_of(const std::string& line) {
         const size_t begin = line.find("label=\"");
-        if (begin == std::string::npos)
-            return {};
+        if (begin == std::string::npos) return {};
         std::string text;
         for (size_t i = begin + 7; i < line.size() && line[i] != '"'; ++i) {
             if (line[i] != '\\')
@@ -104,12 +105,10 @@ struct Graph {
     explicit Graph(const std::string& dot) {
         for (const std::string& line : objr::lines_of(dot)) {
             const size_t begin = line.find_first_not_of(' ');
-            if (begin != 2)
-                continue;
+            if (begin != 2) continue;
             const size_t end = line.find_first_of(" ;", begin);
             const std::string node = line.substr(begin, end - begin);
-            if (node.find('_') == std::string::npos)
-                continue;
+            if (node.find('_') == std::string::npos) continue;
             if (line.compare(end, 4, " -> ") == 0) {
                 const size_t target = end + 4;
                 next[node].emplace_back(label_of(line), line.substr(target, line.find_first_of(" ;", target) - target));
@@ -119,13 +118,17 @@ struct Graph {
         }
     }
 
-    void print(const std::string& node, const std::string& edge, const std::string& indent, bool last, bool root) const {
+    void print(const std::string& node, const std::string& edge, const std::string& indent, bool last,
+               bool root) const {
         const auto known = label.find(node);
-        say("   %s%s%s%s%s%s", dim(), indent.c_str(), root ? "" : last ? "`-- " : "|-- ", plain(),
-            known == label.end() ? node.c_str() : known->second.c_str(), edge.empty() ? "" : ("  [" + edge + "]").c_str());
+        say("   %s%s%s%s%s%s", dim(), indent.c_str(),
+            root   ? ""
+            : last ? "`-- "
+                   : "|-- ",
+            plain(), known == label.end() ? node.c_str() : known->second.c_str(),
+            edge.empty() ? "" : ("  [" + edge + "]").c_str());
         const auto children = next.find(node);
-        if (children == next.end())
-            return;
+        if (children == next.end()) return;
         for (size_t i = 0; i < children->second.size(); ++i)
             print(children->second[i].second, children->second[i].first, root ? "" : indent + (last ? "    " : "|   "),
                   i + 1 == children->second.size(), false);
@@ -133,16 +136,14 @@ struct Graph {
 
     void print() const {
         for (const auto& [node, text] : label)
-            if (node.rfind("page_", 0) == 0)
-                print(node, "", "", true, true);
+            if (node.rfind("page_", 0) == 0) print(node, "", "", true, true);
     }
 };
 
 // A picture for later: the caller of the demo takes what stands between the frames.
 std::string picture(const char* name, const std::string& selector) {
     const std::string dot = objr::ask("graph", selector);
-    if (framed)
-        say("@@dot %s\n%s@@end", name, dot.c_str());
+    if (framed) say("@@dot %s\n%s@@end", name, dot.c_str());
     return dot;
 }
 
@@ -154,7 +155,7 @@ objr::Actor& enter(const char* name, const std::function<void(objr::Actor&)>& pa
     return *stage.back();
 }
 
-// ---- the acts -------------------------------------------------------------------------------------------------------------------
+// ---- the acts -----------------------------------------------------------------------------------------------------
 
 void share_and_copy(int device) {
     headline(2, "One page, three processes");
@@ -176,7 +177,8 @@ void share_and_copy(int device) {
     const std::string selector = objr::selector_of(getpid(), recipe);
     const Answer before = query(selector);
     show(selector, before);
-    MUST(before.mappers.size() == 3 && before.mapper_of(getpid()) && before.mapper_of(anna.pid()) && before.mapper_of(ben.pid()));
+    MUST(before.mappers.size() == 3 && before.mapper_of(getpid()) && before.mapper_of(anna.pid()) &&
+         before.mapper_of(ben.pid()));
     const std::string dot = picture("1-shared-page", selector);
 
     headline(3, "Copy-on-write happens");
@@ -190,11 +192,15 @@ void share_and_copy(int device) {
     const std::string hers = objr::selector_of(anna.pid(), recipe);
     const Answer new_page = query(hers);
     show(hers, new_page);
-    MUST(new_page.mappers.size() == 1 && new_page.mapper_of(anna.pid()) == 1 && new_page.page.at("pfn") != before.page.at("pfn"));
+    MUST(new_page.mappers.size() == 1 && new_page.mapper_of(anna.pid()) == 1 &&
+         new_page.page.at("pfn") != before.page.at("pfn"));
     MUST(objr::stat("cow_faults") == copies + 1);
     say("   The baker still reads \"%s\": one copy was made, of this page only.", recipe);
-    picture("2-after-copy-on-write", "range page " + std::to_string(std::min(std::stoul(old_page.page.at("index")), std::stoul(new_page.page.at("index")))) +
-                                         " " + std::to_string(std::max(std::stoul(old_page.page.at("index")), std::stoul(new_page.page.at("index")))));
+    picture("2-after-copy-on-write",
+            "range page " +
+                std::to_string(std::min(std::stoul(old_page.page.at("index")), std::stoul(new_page.page.at("index")))) +
+                " " +
+                std::to_string(std::max(std::stoul(old_page.page.at("index")), std::stoul(new_page.page.at("index")))));
 
     headline(4, "The structure behind the first answer");
     say("   page -> anon_vma -> VMAs -> page-table entries -> processes, as `graph` drew it before the copy:");
@@ -248,22 +254,22 @@ void share_a_file() {
 
 int run() {
     const auto values = objr::stats();
-    if (values.empty())
-        give_up("no /sys/kernel/debug/objrmap/stats: load objrmap.ko, and mount debugfs");
+    if (values.empty()) give_up("no /sys/kernel/debug/objrmap/stats: load objrmap.ko, and mount debugfs");
     headline(1, "The pool");
     say("   objrmap.ko owns %llu pages of 4 KiB, %llu are free; processes get them by mmap of %s.",
-        static_cast<unsigned long long>(values.at("pool_pages")), static_cast<unsigned long long>(values.at("free_pages")), OBJRMAP_DEVICE);
-    objr::Actor baker([](objr::Actor& self) {
-        const int device = objr::open_device();
-        if (device < 0)
-            give_up(std::string(OBJRMAP_DEVICE) + ": " + strerror(errno));
-        share_and_copy(device);
-        self.pause();
-        for (auto& actor : stage)
-            MUST(actor->finish());
-    }, "baker");
-    if (!baker.await())
-        return 1;
+        static_cast<unsigned long long>(values.at("pool_pages")),
+        static_cast<unsigned long long>(values.at("free_pages")), OBJRMAP_DEVICE);
+    objr::Actor baker(
+        [](objr::Actor& self) {
+            const int device = objr::open_device();
+            if (device < 0) give_up(std::string(OBJRMAP_DEVICE) + ": " + strerror(errno));
+            share_and_copy(device);
+            self.pause();
+            for (auto& actor : stage)
+                MUST(actor->finish());
+        },
+        "baker");
+    if (!baker.await()) return 1;
     share_a_file();
     headline(6, "Is all of it true?");
     say("   verify walks every page table forwards and the reverse map of every page backwards and compares:");
@@ -277,13 +283,14 @@ int run() {
     MUST(baker.finish());
     headline(7, "Everybody leaves");
     uint64_t free = 0;
-    for (int tries = 0; tries < 5000 && free != values.at("pool_pages"); ++tries) { // descriptors are closed a moment after exit
+    for (int tries = 0; tries < 5000 && free != values.at("pool_pages");
+         ++tries) { // descriptors are closed a moment after exit
         free = objr::stat("free_pages");
-        if (free != values.at("pool_pages"))
-            usleep(1000);
+        if (free != values.at("pool_pages")) usleep(1000);
     }
     MUST(free == values.at("pool_pages"));
-    say("   %llu of %llu pages are free again.", static_cast<unsigned long long>(free), static_cast<unsigned long long>(values.at("pool_pages")));
+    say("   %llu of %llu pages are free again.", static_cast<unsigned long long>(free),
+        static_cast<unsigned long long>(values.at("pool_pages")));
     return 0;
 }
 
@@ -298,7 +305,8 @@ int main(int argc, char** argv) {
         else {
             const bool help = !strcmp(argv[i], "--help");
             fprintf(help ? stdout : stderr, "usage: demo [--color] [--frames]\n"
-                                            "Shows what objrmap.ko does. --frames: also prints the graphs in DOT, between lines `@@dot NAME` and `@@end`.\n");
+                                            "Shows what objrmap.ko does. --frames: also prints the graphs in DOT, "
+                                            "between lines `@@dot NAME` and `@@end`.\n");
             return help ? 0 : 2;
         }
     }
