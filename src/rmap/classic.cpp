@@ -16,6 +16,7 @@ namespace {
 // ---- anonymous families
 
 // Take the lock for reading and say whether it had to be waited for.
+OBJR_THREAD(no_thread_safety_analysis) // one of the two ways holds it already
 void lock_shared_counting(RwSem& lock, WalkCost& cost) {
     if (!lock.try_lock_shared()) {
         cost.lock_waits++;
