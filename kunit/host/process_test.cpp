@@ -438,9 +438,7 @@ private:
 
 TEST_F(RandomProcesses, agree_with_the_model) { run_seeds(8, 1500, Allocations::kSucceed); }
 
-TEST_F(RandomProcesses, agree_with_the_model_when_allocations_fail) {
-    run_seeds(8, 1500, Allocations::kFailSometimes);
-}
+TEST_F(RandomProcesses, agree_with_the_model_when_allocations_fail) { run_seeds(8, 1500, Allocations::kFailSometimes); }
 
 // ---- many threads ----------------------------------------------------------------------------------------------------
 
