@@ -160,7 +160,7 @@ bool run(const std::string& command) { return system((command + " >/dev/null 2>&
 std::string mount_disk(const std::string& path) {
     const std::string image = path + ".image";
     const int image_fd = open(image.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (image_fd < 0 || ftruncate(image_fd, 24 << 20)) return with_errno("creating the disk image");
+    if (image_fd < 0 || ftruncate(image_fd, 8 << 20)) return with_errno("creating the disk image");
     if (!run("mke2fs -F " + image) && !run("busybox mke2fs -F " + image)) return "no mke2fs in the guest";
     int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
     if (control < 0 && run("modprobe loop")) control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);

@@ -71,6 +71,7 @@ CASE_LIMIT(module_reload_and_parameters, 120) {
         CHECK(access(objr::kDebugfs.c_str(), F_OK) != 0);
         for (const char* wrong : {"pool_mb=0", "pool_mb=-1", "pool_mb=x", "pool_mb=", "pool_mb=1048577", "pool_mb=64k",
                                   "scheme=none", "scheme=", "mode=rw", "mode=99999", "pool_mb=99999999999999999999"}) {
+            if (round) break; // once is enough
             errno = 0;
             if (load(file, wrong) == 0 || errno != EINVAL) {
                 const int error = errno;
