@@ -3,7 +3,7 @@
 //
 // States, by who owns the frame:
 //   free        kFree set; on the pool's free list; refcount 0, mapcount -1, mapping none; its 4096 bytes are zero
-//   new         allocated, refcount 1, held by one thread, nobody else knows it
+//   new         allocated, refcount 1, locked by the thread that took it; who finds it by its number waits
 //   anon        mapping = anon object | 1; index = pgoff in the Vmas that may map it
 //   file        mapping = FileMapping; index = pgoff in the file; in that mapping's page cache, which holds a reference
 //   unhooked    was a file page, truncated while somebody still held it: mapping none, goes when the last one lets go

@@ -25,8 +25,9 @@ public:
     // All pages should be free; if not it says so and keeps the memory rather than free it under a user. Idempotent.
     void destroy();
 
-    // A zero page, refcount 1, unlocked, on the inactive list. ENOMEM: none is left.
-    Result<Page*> allocate();
+    // A zero page, refcount 1, on the inactive list, locked: whoever finds it by its number or pfn waits until its owner has
+    // made it what it is to be. ENOMEM: none is left.
+    Result<Page*> allocate_locked();
     void get(Page& page) { page.refcount.fetch_add(1); } // the caller holds a reference already
     // Take a reference on a page found by number or pfn: false if it is free.
     bool try_get(Page& page) { return page.refcount.add_unless_zero(); }

@@ -38,7 +38,6 @@ private:
     Result<Progress> fault_present(Page& page, Pte pte);
     Result<Progress> map_new(Page* page, Pte expected, Page* old);
     Result<Progress> map_file_page(Page* page);
-    Result<Page*> new_page();
     void let_go(Page* page);
     u64 rights(bool writable) const;
     Progress done(Page* page, bool writable, bool replaced, Page* old = nullptr) {
@@ -93,13 +92,13 @@ Result<FaultHandler::Progress> FaultHandler::attempt() {
 
 Result<FaultHandler::Progress> FaultHandler::fault_none() {
     if (!vma_.file) {
-        return map_new(OBJR_TRY(new_page()), Pte(), nullptr);
+        return map_new(OBJR_TRY(world_.pool.allocate_locked()), Pte(), nullptr);
     }
     Page* page = OBJR_TRY(vma_.file->get_locked_page(vma_.pgoff_of(address_)));
     if (!write_ || !vma_.copies_on_write()) {
         return map_file_page(page);
     }
-    Result<Page*> copy = new_page();
+    Result<Page*> copy = world_.pool.allocate_locked();
     if (copy) {
         objr_copy_page(world_.pool.address(**copy), world_.pool.address(*page));
     }
@@ -184,7 +183,7 @@ Result<FaultHandler::Progress> FaultHandler::fault_present(Page& page, Pte pte) 
     if (!copy) {
         return done(&page, write_, write_);
     }
-    Result<Page*> fresh = new_page();
+    Result<Page*> fresh = world_.pool.allocate_locked();
     if (!fresh) {
         let_go(&page);
         return fresh.error();
@@ -202,13 +201,6 @@ void FaultHandler::finish(World& world, const Mapped& mapped) {
         world.pool.put(*mapped.old);
         world.pool.put(*mapped.old);
     }
-}
-
-// Locked, so that nobody else may use it before the MMU has it; ours alone, so the try cannot fail.
-Result<Page*> FaultHandler::new_page() {
-    Page* page = OBJR_TRY(world_.pool.allocate());
-    OBJR_WARN_ON(!page->try_lock());
-    return page;
 }
 
 void FaultHandler::let_go(Page* page) {

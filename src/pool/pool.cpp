@@ -119,7 +119,7 @@ void Pool::remove(PageList& list, Page& page) {
 
 // ---- use
 
-Result<Page*> Pool::allocate() {
+Result<Page*> Pool::allocate_locked() {
     Page* page;
     {
         Guard guard(lock_);
@@ -133,7 +133,9 @@ Result<Page*> Pool::allocate() {
     }
     page->clear(PageFlag::free);
     page->set(PageFlag::lru);
-    page->refcount.store(1);
+    // Before the count: nobody gets a reference, and so the lock, of a page that is free.
+    OBJR_WARN_ON(!page->try_lock());
+    page->refcount.store_release(1);
     return page;
 }
 

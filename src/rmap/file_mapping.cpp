@@ -214,8 +214,7 @@ Result<Page*> FileMapping::get_locked_page(u64 pgoff) {
             world_.pool.put(*page);
             continue;
         }
-        Page* page = OBJR_TRY(world_.pool.allocate());
-        OBJR_WARN_ON(!page->try_lock());
+        Page* page = OBJR_TRY(world_.pool.allocate_locked());
         Status status = add_page_locked(*page, pgoff);
         if (status) {
             status = fill(*page, pgoff);
