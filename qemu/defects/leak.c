@@ -5,12 +5,17 @@
 
 static void *kept[16];
 
-static int __init leak_init(void)
+static noinline void forget(void)
 {
 	int i;
 
 	for (i = 0; i < 16; i++)
 		kept[i] = kmalloc(200, GFP_KERNEL);
+}
+
+static int __init leak_init(void)
+{
+	forget();
 	return 0;
 }
 
