@@ -132,9 +132,10 @@ Result<FileMapping*> FileMapping::of_name(World& world, const char* name, u64 si
 }
 
 // The last reference writes back while the object can still be found, so that who opens the file meanwhile shares it rather than
-// reads what is not yet written; only when nothing has become dirty since does it go.
+// reads what is not yet written; only when nothing has become dirty since does it go. A write-back that fails is tried once more.
 void FileMapping::put() {
-    for (;;) {
+    constexpr u32 kAttempts = 2;
+    for (u32 failures = 0;;) {
         u32 seen = refs_.load();
         if (seen > 1) {
             if (refs_.compare_exchange(seen, seen - 1)) {
@@ -143,18 +144,24 @@ void FileMapping::put() {
             continue;
         }
         dirtied_.store(0);
-        if (Status status = sync(0, ~0ull, true); !status) {
-            objr_printk(OBJR_ERR, "file %s: write-back at last close failed (error %d): changes are lost\n", name_,
-                        status.as_int());
-            dirtied_.store(0);
+        Status status = sync(0, ~0ull, true);
+        failures += status ? 0 : 1;
+        if (!status) {
+            objr_printk(OBJR_ERR, "file %s: write-back at last close failed (error %d): %s\n", name_, status.as_int(),
+                        failures < kAttempts ? "once more" : "changes are lost");
         }
         Guard guard(world_.registry);
         u32 one = 1;
-        if (dirtied_.load() == 0 && refs_.compare_exchange(one, 0)) {
+        if (!refs_.compare_exchange(one, 0)) {
+            continue; // somebody has opened it meanwhile
+        }
+        // Only now is it certain that nobody makes it dirty any more: it is looked up under the lock that is held.
+        if ((status && dirtied_.load() == 0) || failures >= kAttempts) {
             world_.files.erase(id_);
             world_.counters.sub(Count::file_mappings);
             break;
         }
+        refs_.store(1);
     }
     cut_cache(0);
     if (objr_backing* writer = this->writer(); writer && writer != reader_) {
