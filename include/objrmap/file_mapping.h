@@ -54,6 +54,7 @@ public:
     u64 size() const; // bytes, as of now
     u64 size_in_pages() const { return (size() + kPageSize - 1) >> kPageShift; }
     bool writable() const { return kind_ == Kind::object || writer() != nullptr; }
+    bool being_cut() const { return cutting_.load_acquire() != 0; } // F3 does not hold yet
     u64 cached_pages() const { return cached_.load(); }
     // A page of it has become dirty: the last put() has something to write.
     void note_dirty() { dirtied_.store(1); }
@@ -91,6 +92,7 @@ private:
     objr_backing* reader_ = nullptr; // immutable; the first descriptor's file
     Atomic<objr_backing*> writer_{nullptr}; // none -> set once (registry lock): the first one opened for writing
     Atomic<u64> size_{0}; // of a named object; of a file: the size last seen
+    Atomic<u32> cutting_{0}; // truncate() has set the size and not yet unmapped what is beyond
     Mutex writeback_; // one write-back at a time
     Table<Page> pages_;
     Atomic<u64> cached_{0}; // pages in pages_

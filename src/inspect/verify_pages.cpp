@@ -76,7 +76,7 @@ bool Verifier::check_file_page(Page& page) {
     }
     // A real file may have been cut by somebody who did not tell.
     const bool beyond = file.kind() == FileMapping::Kind::object && page.index >= file.size_in_pages();
-    return !beyond || !page.mapped() ||
+    return !beyond || !page.mapped() || file.being_cut() ||
            OBJR_BAD("F3: page %u is mapped at pgoff 0x%llx of object %u, which has %llu pages", n, page.index,
                     file.id(), file.size_in_pages());
 }

@@ -18,7 +18,7 @@ Status FileMapping::sync(u64 first, u64 last, bool datasync) {
     }
     Guard guard(writeback_);
     if (u64 size = this->size(); size < size_.exchange(size)) { // cut by somebody else
-        unmap_beyond(size_in_pages());
+        unmap_beyond((size + kPageSize - 1) >> kPageShift);
         cut_cache(size);
     }
     void* copy = objr_alloc_pages(0);
@@ -103,14 +103,17 @@ Status FileMapping::truncate(u64 size) {
     if (objr_backing* writer = this->writer()) {
         OBJR_TRY_STATUS(Status::from_int(objr_backing_truncate(writer, size)));
     }
-    size_.store(size);
+    cutting_.store(1);
+    size_.store_release(size);
     unmap_beyond((size + kPageSize - 1) >> kPageShift);
+    cutting_.store_release(0);
     cut_cache(size);
     return {};
 }
 
 // Take every page from pgoff first on out of every Vma of this file, private copies included (spec U6). An Mm that forks
-// meanwhile is seen again, since its child can only have what it had: until a whole round finds nothing.
+// meanwhile is seen again, since its child can only have what it had: until a whole round finds nothing, or a real file has
+// grown again behind our back and its pages may be mapped anew.
 void FileMapping::unmap_beyond(u64 first) {
     u64 dropped;
     do {
@@ -121,7 +124,7 @@ void FileMapping::unmap_beyond(u64 first) {
             dropped += zap_beyond(*mm, first);
             mm->put();
         }
-    } while (dropped != 0);
+    } while (dropped != 0 && first >= size_in_pages());
 }
 
 // The Mm with the least id above after that has a Vma over a page from first on; referenced.
@@ -155,7 +158,8 @@ u64 FileMapping::zap_beyond(Mm& mm, u64 first) {
     return dropped;
 }
 
-// Drop the pages at and beyond size, and clear what is beyond it in the last page. None of them is mapped any more.
+// Drop the pages at and beyond size, and clear what is beyond it in the last page. One that is mapped stays: the file has grown
+// again since. Under its page lock a page that is not mapped stays so.
 void FileMapping::cut_cache(u64 size) {
     for (u64 pgoff = size >> kPageShift; Page* page = find_page_from(pgoff); pgoff++) {
         SharedGuard quiesce(world_.quiesce);
@@ -169,7 +173,7 @@ void FileMapping::cut_cache(u64 size) {
                 for (u64 i = size - start; i < kPageSize; i++) {
                     bytes[i] = 0;
                 }
-            } else {
+            } else if (!page->mapped()) {
                 drop_page_locked(*page);
             }
         }
