@@ -33,7 +33,7 @@ class Mm : Pinned {
     using VmaList = List<Vma, &Vma::unmap_node>;
 
 public:
-    // ENOMEM.
+    // mmu must live as long as the Mm, which queries may hold longer than its process. ENOMEM.
     static Result<Mm*> create(World& world, Mmu& mmu);
     bool try_get() { return refs_.add_unless_zero(); }
     void get() { refs_.fetch_add(1); }
@@ -64,7 +64,9 @@ public:
     World& world() const { return world_; }
     Mmu& mmu() const { return mmu_; }
     u32 id() const { return id_; }
-    u32 parent_id() const { return parent_id_; } // the Mm it was forked from, 0: none
+    u32 parent_id() const { return parent_id_.load(); } // the Mm it was forked from, 0: none
+    // Nobody runs in it any more; the identity may soon be that of another process.
+    void forget_process() { process_.store(0); }
     u64 process() const { return process_.load(); } // identity of the address space, objr_region_mm; 0: no process
     const PageTables& tables() const { return tables_; }
     Vaddr address_end() const { return tables_.address_end(); }
@@ -126,7 +128,7 @@ private:
     World& world_;
     Mmu& mmu_;
     u32 id_ = 0; // immutable
-    u32 parent_id_ = 0; // set by the first fork into it
+    Atomic<u32> parent_id_{0}; // set by the first fork into it
     Atomic<u32> refs_{1};
     Atomic<u64> process_{0};
     RwSem lock_;

@@ -36,8 +36,10 @@ struct PageTable : Pinned {
 
     static u32 slot(Vaddr address) { return (address.value >> kPageShift) & (kEntries - 1); }
     Pte get(Vaddr address) const { return Pte(read_once(entries[slot(address)])); }
-    // Replace the entry of address; the caller holds `lock`. Returns the old one.
-    Pte set(Vaddr address, Pte pte);
+    // Replace the entry of address; the caller holds `lock`.
+    void set(Vaddr address, Pte pte);
+    // The same, and what it was at that instant: a processor may have set A and D since it was read.
+    Pte exchange(Vaddr address, Pte pte);
     Vaddr end() const { return base + kEntries * kPageSize; } // of a leaf
 };
 

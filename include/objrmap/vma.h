@@ -37,7 +37,7 @@ struct Vma : Pinned {
     Vaddr start; // range
     Vaddr end; // range; exclusive
     u64 pgoff = 0; // range; pages, linear
-    u32 flags = 0; // VmFlag bits; Mm::lock for write
+    u32 flags = 0; // VmFlag bits; Mm::lock for write, by set_flags: walks read them without that lock
     u32 id = 0; // immutable; unique in the World
     u32 parent_id = 0; // immutable; the Vma it was forked from, 0: none
     Mm* mm = nullptr; // immutable
@@ -50,7 +50,8 @@ struct Vma : Pinned {
     PrioNode i_mmap_node; // FileMapping::i_mmap_lock
     ListNode unmap_node; // of the thread that unmaps it
 
-    bool has(VmFlag flag) const { return (flags & static_cast<u32>(flag)) != 0; }
+    bool has(VmFlag flag) const { return (read_once(flags) & static_cast<u32>(flag)) != 0; }
+    void set_flags(u32 all) { write_once(flags, all); }
     bool copies_on_write() const { return !has(VmFlag::shared); }
     u64 pages() const { return (end - start) >> kPageShift; }
     bool contains(Vaddr address) const { return start <= address && address < end; }

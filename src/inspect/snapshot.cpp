@@ -142,7 +142,7 @@ void Answer::add(Vma& vma, Vaddr address, Pte pte, Miss miss) {
     row.start = vma.start;
     row.end = vma.end;
     row.pgoff = vma.pgoff;
-    row.vm_flags = vma.flags;
+    row.vm_flags = read_once(vma.flags);
     row.address = address;
     row.pte = pte;
     row.miss = miss;

@@ -21,7 +21,7 @@ Status Mm::fork(Mm& parent, Mm& child, Vaddr start, Vaddr end, objr_region* regi
         if (!child.range_free(start, end)) {
             return Errno{OBJR_EEXIST};
         }
-        child.parent_id_ = parent.id_;
+        child.parent_id_.store(parent.id_);
         if (region) {
             child.process_.store(objr_region_mm(region));
         }

@@ -188,11 +188,10 @@ Vaddr Mm::take_entries(PageTable& table, Vaddr start, Vaddr end, PageBatch& batc
         if (batch.count == PageBatch::kPages) {
             return at;
         }
-        Pte pte = table.get(at);
-        if (pte.is_none()) {
+        if (table.get(at).is_none()) {
             continue;
         }
-        table.set(at, Pte());
+        Pte pte = table.exchange(at, Pte());
         if (Page* page = world_.pool.page_of(pte.pfn()); !OBJR_WARN_ON(!pte.is_present() || !page)) {
             rmap_note_dirty(*page, pte);
             rmap_remove(world_, *page);

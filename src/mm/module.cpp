@@ -33,7 +33,10 @@ int objr_mm_create(objr_world* world, objr_mm** mm) {
     return result.as_int();
 }
 
-void objr_mm_put(objr_mm* mm) { mm_of(mm).put(); }
+void objr_mm_put(objr_mm* mm) {
+    mm_of(mm).forget_process(); // queries may hold it yet
+    mm_of(mm).put();
+}
 
 int objr_mm_map(objr_mm* mm, objr_u64 start, objr_u64 end, objr_u64 pgoff, objr_u32 flags, objr_object* object,
                 objr_region* region) {

@@ -97,9 +97,8 @@ void Mm::move_within(PageTable& source, Vaddr from, PageTable& target, Vaddr to,
         target.lock.lock_nested();
     }
     for (u64 done = 0; done < bytes; done += kPageSize) {
-        if (Pte pte = source.get(from + done); !pte.is_none()) {
-            source.set(from + done, Pte());
-            target.set(to + done, pte);
+        if (!source.get(from + done).is_none()) {
+            target.set(to + done, source.exchange(from + done, Pte()));
         }
     }
     if (&target != &source) {

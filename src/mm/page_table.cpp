@@ -7,10 +7,14 @@ static constexpr u64 kUpperBits = Pte::kPresent | Pte::kWrite | Pte::kUser;
 
 // ---- one table
 
-Pte PageTable::set(Vaddr address, Pte pte) {
-    u64& word = entries[slot(address)];
-    Pte old(word);
-    write_once(word, pte.word());
+void PageTable::set(Vaddr address, Pte pte) {
+    const Pte old = get(address);
+    write_once(entries[slot(address)], pte.word());
+    live += (old.is_none() ? 1 : 0) - (pte.is_none() ? 1 : 0);
+}
+
+Pte PageTable::exchange(Vaddr address, Pte pte) {
+    const Pte old(__atomic_exchange_n(&entries[slot(address)], pte.word(), __ATOMIC_SEQ_CST));
     live += (old.is_none() ? 1 : 0) - (pte.is_none() ? 1 : 0);
     return old;
 }
@@ -55,7 +59,7 @@ void PageTables::destroy() {
         return;
     }
     for (u32 i = 0; i < PageTable::kEntries; i++) {
-        OBJR_WARN_ON(root_->entries[i] != 0);
+        OBJR_WARN_ON(read_once(root_->entries[i]) != 0);
     }
     free(root_);
     root_ = nullptr;
@@ -93,7 +97,7 @@ Result<PageTable*> PageTables::make_leaf(Vaddr address) {
             bool installed = false;
             {
                 Guard guard(upper_lock_);
-                if (table->entries[slot] == 0) {
+                if (read_once(table->entries[slot]) == 0) {
                     u64 entry = (reinterpret_cast<u64>(fresh->entries) - objr_direct_map_base) | kUpperBits;
                     __atomic_store_n(&table->entries[slot], entry, __ATOMIC_RELEASE);
                     installed = true;
@@ -145,7 +149,7 @@ void PageTables::free_below(PageTable& table, Vaddr start, Vaddr end, Vaddr floo
             free_below(*below, start, end, floor, ceiling);
         }
         if (floor.value <= base && base + span <= ceiling.value) {
-            table.entries[slot] = 0;
+            write_once(table.entries[slot], 0ull);
             free(below);
         }
     }

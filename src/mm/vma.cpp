@@ -149,7 +149,7 @@ void Mm::protect_locked(Vaddr start, Vaddr end, u32 flags, objr_held held) {
         taken |= Pte::kNoExecute;
     }
     for (Vma* vma = first_from(start); vma && vma->start < end; vma = next(*vma)) {
-        vma->flags = (vma->flags & ~kAccessFlags) | flags;
+        vma->set_flags((vma->flags & ~kAccessFlags) | flags);
         for (auto part = tables_.first_part(vma->start, vma->end); part.table;
              part = tables_.first_part(part.end, vma->end)) {
             Guard guard(part.table->lock);

@@ -132,8 +132,8 @@ u32 page_mkclean(World& world, Page& page) {
                 again = true;
                 return Visit::stop;
             }
-            rmap_note_dirty(page, mapping.pte);
-            mapping.table.set(mapping.address, mapping.pte.without(Pte::kWrite | Pte::kDirty));
+            rmap_note_dirty(page,
+                            mapping.table.exchange(mapping.address, mapping.pte.without(Pte::kWrite | Pte::kDirty)));
             batch.add(mapping.vma, mapping.address);
             cleaned++;
             return Visit::go_on;
