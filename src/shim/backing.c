@@ -60,8 +60,12 @@ static int objr_backing_check(const struct file *file)
 		if (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW))
 			return -EPERM;
 	} else if (!mapping->a_ops || !mapping->a_ops->read_folio ||
-		   inode->i_sb->s_iflags & SB_I_NOEXEC) {
-		/* The files of /proc, /sys and the like are made as they are read: no cache, or one of zeros. */
+		   inode->i_sb->s_iflags & SB_I_NOEXEC || inode->i_sb->s_magic == FUSE_SUPER_MAGIC) {
+		/*
+		 * The files of /proc, /sys and the like are made as they are read: no cache, or one of zeros.
+		 * A fault that fills a page waits under locks of the core: the program that serves a FUSE file
+		 * must not be waited for there, it may fault on the pool itself.
+		 */
 		pr_notice_ratelimited("a file on %s cannot lie behind pool memory: use one on a disk filesystem or tmpfs\n",
 				      inode->i_sb->s_type->name);
 		return -EOPNOTSUPP;
