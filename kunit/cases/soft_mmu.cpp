@@ -8,7 +8,7 @@ Status SoftMmu::access(Mm& mm, Vaddr address, Access access, u64* value) {
         if (through_tlb(mm, address, access, value)) {
             return {};
         }
-        faults_++;
+        faults_.fetch_add(1);
         OBJR_TRY_STATUS(mm.fault(address, access, this));
     }
 }

@@ -20,7 +20,7 @@ public:
     Status load(Mm& mm, Vaddr address, u64* value) { return access(mm, address, Access::read, value); }
     Status store(Mm& mm, Vaddr address, u64 value) { return access(mm, address, Access::write, &value); }
     Status fetch(Mm& mm, Vaddr address, u64* value) { return access(mm, address, Access::exec, value); }
-    u64 faults() const { return faults_; }
+    u64 faults() const { return faults_.load(); }
 
     void zap(objr_region* region, Vaddr start, Vaddr end, objr_held held) override;
     Translation harvest(objr_region* region, Vaddr address, bool clear_young) override;
@@ -42,7 +42,7 @@ private:
 
     SpinLock tlb_lock_;
     Entry tlb_[kEntries];
-    u64 faults_ = 0;
+    Atomic<u64> faults_{0};
 };
 
 } // namespace objr::test
