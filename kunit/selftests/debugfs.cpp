@@ -423,6 +423,21 @@ CASE(query_file_page_shared_and_private) {
     keeper.finish();
 }
 
+CASE(query_files_of_one_name) { // in two directories: both are answered
+    need_module();
+    const std::string name = "same-name-" + std::to_string(getpgrp());
+    for (int i = 0; i < 2; ++i) {
+        const int fd = device();
+        CHECK_OK(objr::bind_file(fd, make_file(directory_on("tmpfs") + "/" + name, page_text('a')), OBJRMAP_SHARED));
+        CHECK_EQ(*at(map_pages(fd, 1), 0), 'a');
+    }
+    const auto answers = answers_to("file " + name + " pgoff 0");
+    CHECK_EQ(answers.size(), 2u);
+    CHECK(answers[0].page.at("pfn") != answers[1].page.at("pfn"));
+    for (const Answer& answer : answers)
+        CHECK_EQ(answer.mapper_of(getpid()), 1);
+}
+
 CASE(query_every_selector_agrees) {
     need_module();
     const int fd = device();

@@ -242,6 +242,27 @@ CASE_ON_EACH(file_mapping_over_fork) {
     child.finish();
 }
 
+CASE_ON_EACH(file_reader_outlives_the_writer) { // what the writer left dirty is written when the reader goes
+    const std::string path = directory + "/f";
+    close(make_file(path, pages_text(2)));
+    Actor reader([&](Actor& self) {
+        void* memory = map_pages(bound(opened(path, O_RDONLY), OBJRMAP_SHARED), 2, PROT_READ);
+        CHECK(same(memory, pages_text(2)));
+        self.pause();
+        CHECK(holds(at(memory, 1), 1));
+    });
+    reader.await();
+    in_child([&] {
+        void* memory = map_pages(bound(opened(path, O_RDWR), OBJRMAP_SHARED), 2);
+        fill(at(memory, 1), 1);
+    });
+    reader.finish();
+    CHECK(becomes([&] {
+        const std::string text = content_of(path);
+        return text.size() == 2 * kPage && holds(text.data() + kPage, 1);
+    }));
+}
+
 CASE_ON_EACH(file_unlinked_while_mapped) {
     const std::string path = directory + "/f";
     const int file = make_file(path, pages_text(2));
