@@ -4,6 +4,8 @@
 KDIR ?= /lib/modules/$(shell uname -r)/build
 SECONDS ?= 60
 JOBS ?= $(shell nproc)
+# Bash counts the time of a script in a variable of this name.
+unexport SECONDS
 
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DEFAULT_GOAL := all
@@ -74,13 +76,16 @@ kdir:
 all modules: kdir
 	@scripts/build-module --jobs $(JOBS) dir:$(KDIR)
 
+# Only who has the kernel's own key can sign; without it the attempt would only print errors.
+unsigned = $(if $(wildcard $(KDIR)/certs/signing_key.pem),,CONFIG_MODULE_SIG_ALL=)
+
 ## install: install that module under /lib/modules and run depmod
 .PHONY: install modules_install
 install modules_install: kdir
 	@module=$$(scripts/build-module --jobs $(JOBS) dir:$(KDIR)) && \
-		$(MAKE) -C $(KDIR) M="$$(dirname "$$module")" modules_install
-	@release=$$(cat $(KDIR)/include/config/kernel.release) && \
-		depmod $(if $(INSTALL_MOD_PATH),-b $(INSTALL_MOD_PATH)) -a "$$release"
+		$(MAKE) -C $(KDIR) M="$$(dirname "$$module")" $(unsigned) modules_install && \
+		release=$$(modinfo -F vermagic "$$module") && \
+		depmod $(if $(INSTALL_MOD_PATH),-b $(INSTALL_MOD_PATH)) -a "$${release%% *}"
 
 ## setup: install what all targets need, now
 .PHONY: setup
