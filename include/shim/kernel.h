@@ -154,6 +154,11 @@ objr_u64 objr_ktime_get_ns(void);
 objr_u32 objr_cpu(void); /* the present processor, a hint; any */
 void objr_cond_resched(void);
 void objr_might_sleep(void);
+/*
+ * Run function on a thread of the kernel's own, and wait for it: a signal to the caller does not end what it does, and the
+ * caller's limits do not count. Sleeps; under no lock.
+ */
+void objr_run_detached(void (*function)(void *argument), void *argument);
 
 enum objr_level { OBJR_ERR, OBJR_WARN, OBJR_NOTICE, OBJR_INFO };
 __attribute__((format(printf, 2, 3))) void objr_printk(enum objr_level level, const char *format, ...);

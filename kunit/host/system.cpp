@@ -101,6 +101,13 @@ objr_u32 objr_cpu(void) {
 
 void objr_cond_resched(void) { check_may_sleep("cond_resched"); }
 
+void objr_run_detached(void (*function)(void* argument), void* argument) {
+    check_may_sleep("run_detached");
+    if (const std::string held = held_locks(); kChecks && !held.empty())
+        die("objr_run_detached is called under locks, for which the other thread may wait. Held are\n%s", held.c_str());
+    function(argument);
+}
+
 void objr_might_sleep(void) { check_may_sleep("a function marked might_sleep"); }
 
 void objr_printk(enum objr_level level, const char* format, ...) {

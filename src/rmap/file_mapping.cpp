@@ -131,6 +131,21 @@ Result<FileMapping*> FileMapping::of_name(World& world, const char* name, u64 si
     return file;
 }
 
+// Who is killed while it closes a file loses nothing: the write would end at the signal.
+static Status sync_detached(FileMapping& file) {
+    struct Sync {
+        FileMapping& file;
+        Status status;
+    } sync{file, {}};
+    objr_run_detached(
+        [](void* argument) {
+            auto& work = *static_cast<Sync*>(argument);
+            work.status = work.file.sync(0, ~0ull, true);
+        },
+        &sync);
+    return sync.status;
+}
+
 // The last reference writes back while the object can still be found, so that who opens the file meanwhile shares it rather than
 // reads what is not yet written; only when nothing has become dirty since does it go. A write-back that fails is tried once more.
 void FileMapping::put() {
@@ -143,10 +158,10 @@ void FileMapping::put() {
             }
             continue;
         }
-        dirtied_.store(0);
-        Status status = sync(0, ~0ull, true);
-        failures += status ? 0 : 1;
+        Status status = dirtied_.exchange(0) != 0 ? sync_detached(*this) : Status();
         if (!status) {
+            failures++;
+            dirtied_.store(1); // pages it has not come to are dirty yet
             objr_printk(OBJR_ERR, "file %s: write-back at last close failed (error %d): %s\n", name_, status.as_int(),
                         failures < kAttempts ? "once more" : "changes are lost");
         }

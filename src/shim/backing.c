@@ -195,8 +195,9 @@ int objr_backing_fill(struct objr_backing *backing, u64 pgoff, void *to)
 int objr_backing_write(struct objr_backing *backing, u64 pos, const void *data, u32 len)
 {
 	u64 size = objr_backing_size(backing);
+	const struct cred *caller;
 	loff_t at = pos;
-	ssize_t written;
+	ssize_t written = 0;
 
 	if (!backing->writable)
 		return -EACCES;
@@ -204,14 +205,19 @@ int objr_backing_write(struct objr_backing *backing, u64 pos, const void *data, 
 	if (pos >= size)
 		return 0;
 	len = min_t(u64, len, size - pos);
+	/* In whatever thread the write-back happens: with the rights of who opened the file. */
+	caller = override_creds(backing->file->f_cred);
 	while (len) {
 		written = kernel_write(backing->file, data, len, &at);
 		if (written <= 0)
-			return written ? written : -EIO;
+			break;
 		data += written;
 		len -= written;
 	}
-	return 0;
+	revert_creds(caller);
+	if (!len)
+		return 0;
+	return written ? written : -EIO;
 }
 
 int objr_backing_sync(struct objr_backing *backing, u64 first, u64 last, int datasync)
