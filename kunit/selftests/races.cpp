@@ -143,6 +143,42 @@ CASE_LIMIT(files_bound_and_dropped_while_written_back, 120) { // last close agai
         actor->wait_end();
 }
 
+// The write-back of a last close goes on to its end, whatever signal meets it.
+CASE_LIMIT(killed_at_the_last_close, 120) {
+    const size_t pages = 2048;
+    const std::string path = directory_on("tmpfs") + "/f";
+    for (uint64_t round = 1; round <= 6; ++round) {
+        const int file = make_file(path, "");
+        CHECK_OK(ftruncate(file, pages * kPage));
+        int ends[2];
+        CHECK_OK(pipe(ends));
+        const pid_t pid = fork();
+        CHECK_OK(pid);
+        if (pid == 0) {
+            const int fd = bound_file(file, OBJRMAP_SHARED);
+            void* memory = map_pages(fd, pages);
+            for (size_t page = 0; page < pages; ++page)
+                *reinterpret_cast<volatile uint64_t*>(at(memory, page)) = round;
+            CHECK_OK(munmap(memory, pages * kPage));
+            CHECK_EQ(write(ends[1], "x", 1), 1);
+            close(fd);
+            _exit(0);
+        }
+        char byte;
+        CHECK_EQ(read(ends[0], &byte, 1), 1);
+        usleep(static_cast<useconds_t>(round * 3000));
+        CHECK_OK(kill(pid, SIGKILL));
+        CHECK_EQ(waitpid(pid, nullptr, 0), pid);
+        for (size_t page = 0; page < pages; ++page) {
+            uint64_t word = 0;
+            CHECK_EQ(pread(file, &word, sizeof(word), static_cast<off_t>(page * kPage)),
+                     static_cast<ssize_t>(sizeof(word)));
+            CHECK_EQ(word, round);
+        }
+        close(file), close(ends[0]), close(ends[1]);
+    }
+}
+
 CASE_LIMIT(one_file_every_way_at_once,
            120) { // msync, read(2), write(2), truncation and faults: each takes the inode's lock
     need_module();
