@@ -485,4 +485,65 @@ TEST_F(Processes, many_threads) {
     objr_object_put(object);
 }
 
+// Threads of one process write each to a page of its own, private and of a file, while the process forks, changes rights and
+// moves other memory, and the file is synced all the time. Nothing that was written may be lost.
+TEST_F(Processes, threads_of_one_process) {
+    constexpr unsigned kThreads = 3;
+    objr_memory_file* file = objr_memory_file_create("file", kThreads * kPage, kThreads * kPage, 3);
+    ASSERT_NE(file, nullptr);
+    objr_object* object = nullptr;
+    ASSERT_EQ(objr_object_of_file(world, objr_memory_file_open(file, 1), &object), 0);
+    constexpr objr_u64 kFile = kBase + 64 * kPage;
+    constexpr objr_u64 kOther = kBase + 128 * kPage;
+    std::uint8_t last[kThreads] = {};
+    {
+        Process process(world, "threads");
+        ASSERT_EQ(process.map(kBase, kThreads * kPage, 0, kReadWrite), 0);
+        ASSERT_EQ(process.map(kFile, kThreads * kPage, 0, kReadWrite | OBJR_VM_SHARED, object), 0);
+        ASSERT_EQ(process.map(kOther, 4 * kPage, 0, kReadWrite), 0);
+        std::atomic<unsigned> wrong{0}, running{kThreads};
+        std::vector<std::thread> threads;
+        for (unsigned number = 0; number < kThreads; number++) {
+            threads.emplace_back([&, number] {
+                for (unsigned i = 0; i < 1500; i++) {
+                    const auto byte = static_cast<std::uint8_t>(i);
+                    if (process.store(kBase + number * kPage, byte) != Outcome::kOk) wrong++;
+                    if (process.store(kFile + number * kPage, byte) != Outcome::kOk) wrong++;
+                    if (read(process, kBase + number * kPage) != byte) wrong++;
+                    if (read(process, kFile + number * kPage) != byte) wrong++;
+                    last[number] = byte;
+                }
+                running--;
+            });
+        }
+        threads.emplace_back([&] {
+            while (running != 0) {
+                if (objr_object_sync(object, 0, ~0ULL, 0) != 0) wrong++;
+                std::this_thread::yield();
+            }
+        });
+        for (unsigned round = 0; running != 0; round++) {
+            Process child(world, "child");
+            if (process.fork(child) != 0) wrong++;
+            process.store(kOther, static_cast<std::uint8_t>(round));
+            if (process.move(kOther + kPage, kOther + 8 * kPage, kPage) != 0) wrong++;
+            if (process.move(kOther + 8 * kPage, kOther + kPage, kPage) != 0) wrong++;
+            if (process.protect(kOther, 2 * kPage, OBJR_VM_READ) != 0) wrong++;
+            if (process.protect(kOther, 2 * kPage, OBJR_VM_READ | OBJR_VM_WRITE) != 0) wrong++;
+            if (round % 16 == 0) verify();
+        }
+        for (std::thread& thread : threads)
+            thread.join();
+        EXPECT_EQ(wrong, 0U);
+        verify();
+    }
+    objr_object_put(object);
+    for (unsigned number = 0; number < kThreads; number++) {
+        std::uint8_t byte = 0;
+        EXPECT_EQ(objr_memory_file_read(file, number * kPage, &byte, 1), 1U);
+        EXPECT_EQ(byte, last[number]) << "page " << number;
+    }
+    objr_memory_file_destroy(file);
+}
+
 } // namespace
