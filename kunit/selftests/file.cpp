@@ -305,6 +305,7 @@ CASE_ON_EACH(U6_file_truncate_cuts_every_sharer) {
     void* mine = map_pages(bound(file, OBJRMAP_PRIVATE), 8);
     fill(at(memory, 6), 1);
     fill(at(mine, 7), 2);
+    CHECK(at(memory, 3)[kPage - 1] != 0); // the page of the new end is in memory
     Actor sharer([&](Actor& self) {
         void* view = map_pages(bound(opened(path, O_RDWR), OBJRMAP_SHARED), 8);
         CHECK(holds(at(view, 6), 1));
@@ -322,8 +323,10 @@ CASE_ON_EACH(U6_file_truncate_cuts_every_sharer) {
     CHECK_EQ(read_signal(at(memory, 4)), SIGBUS);
     CHECK_EQ(read_signal(at(memory, 7)), SIGBUS);
     CHECK_EQ(read_signal(at(mine, 7)), SIGBUS);
+    CHECK_EQ(static_cast<int>(at(memory, 3)[kPage - 1]), 0);
     sharer.finish();
     CHECK_OK(objr::truncate_object(fd, 8 * kPage));
+    CHECK_EQ(static_cast<int>(at(memory, 3)[kPage - 10]), 0);
     CHECK(holds(at(memory, 6), 0));
     CHECK_OK(fstat(file, &status));
     CHECK_EQ(static_cast<size_t>(status.st_size), 8 * kPage);

@@ -293,6 +293,21 @@ CASE(U6_object_truncate_cuts_every_sharer) {
     if (objr::standin()) unlink(("/dev/shm/objrmap-" + name).c_str());
 }
 
+CASE(U6_object_truncate_within_a_page) { // what was cut off does not come back
+    const std::string name = own_name();
+    const int fd = bound(name, 4 * kPage, OBJRMAP_CREATE);
+    void* memory = map_pages(fd, 4);
+    memset(memory, 'x', 4 * kPage);
+    CHECK_OK(objr::truncate_object(fd, kPage + 100));
+    CHECK_EQ(read_signal(at(memory, 2)), SIGBUS);
+    CHECK_OK(objr::truncate_object(fd, 4 * kPage));
+    CHECK_EQ(static_cast<int>(at(memory, 1)[99]), 'x');
+    for (size_t byte = 100; byte < kPage; ++byte)
+        CHECK_EQ(static_cast<int>(at(memory, 1)[byte]), 0);
+    CHECK(holds(at(memory, 2), 0));
+    if (objr::standin()) unlink(("/dev/shm/objrmap-" + name).c_str());
+}
+
 CASE(U6_truncate_takes_private_copies_too) { // as Linux does for private file mappings
     const std::string name = own_name();
     const int fd = bound(name, 4 * kPage, OBJRMAP_CREATE);

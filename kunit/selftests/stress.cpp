@@ -11,6 +11,7 @@
 #include <cstdarg>
 #include <cstdio>
 #include <ctime>
+#include <new>
 #include <random>
 
 #include <sched.h>
@@ -67,7 +68,9 @@ Shared* all;
 struct Options {
     unsigned seconds = 60, processes = 300;
     uint64_t seed = 0;
-    bool tiny = false; // the pool is smaller than what they want: SIGBUS is an answer
+    bool tiny = false; // the pool is smaller than what they want
+    bool inject = false; // now and then an allocation of theirs fails, in the kernel or in the module
+    bool scarce() const { return tiny || inject; } // SIGBUS is an answer
 } options;
 
 template <typename T>
@@ -151,7 +154,10 @@ private:
             for (uint64_t& word : object)
                 word = kForeign;
         if (device_ < 0) device_ = objr::open_device();
-        if (device_ < 0) fail("open %s: %s", OBJRMAP_DEVICE, strerror(errno));
+        if (device_ < 0) {
+            expect_scarce("opening the device");
+            _exit(0);
+        }
     }
 
     size_t below(size_t end) { return static_cast<size_t>(random_() % end); }
@@ -160,7 +166,8 @@ private:
 
     // Something said no. Only memory may be the reason, and only where it is scarce.
     void expect_scarce(const char* what) {
-        if (errno != ENOMEM && errno != EAGAIN) fail("%s: %s", what, strerror(errno));
+        if (errno != ENOMEM && errno != EAGAIN && !(options.inject && errno == ENFILE))
+            fail("%s: %s", what, strerror(errno));
         refused();
     }
 
@@ -169,7 +176,7 @@ private:
     void check_page(const Area& area, size_t index) {
         if (!(area.prot & PROT_READ)) return;
         if (const int signal = memory::read_signal(area.page(index))) {
-            if (!options.tiny || signal != SIGBUS)
+            if (!options.scarce() || signal != SIGBUS)
                 fail("%s reading %p (kind %d)", strsignal(signal), static_cast<void*>(area.page(index)), area.kind);
             return;
         }
@@ -211,7 +218,8 @@ private:
         } else {
             uint64_t& written = all->written[area.object][page][number_];
             const uint64_t intent = all->intent[area.object][page][number_];
-            if (word != written && word != intent) // they differ when an earlier tenant was killed while writing
+            if (word != written && word != intent &&
+                !options.inject) // they differ when an earlier tenant was killed while writing
                 fail("file %u page %zu: own word is 0x%llx, was 0x%llx", area.object, page,
                      static_cast<unsigned long long>(word), static_cast<unsigned long long>(written));
         }
@@ -228,7 +236,7 @@ private:
     bool writable(unsigned char* place) {
         const int signal = memory::write_signal(place);
         if (!signal) return true;
-        if (!options.tiny || signal != SIGBUS) fail("%s writing %p", strsignal(signal), static_cast<void*>(place));
+        if (!options.scarce() || signal != SIGBUS) fail("%s writing %p", strsignal(signal), static_cast<void*>(place));
         refused();
         return false;
     }
@@ -247,13 +255,21 @@ private:
         const uint64_t value = (uint64_t{number_} + 1) << 40 | (add(all->writes, uint64_t{1}) & ((1ULL << 40) - 1));
         check_words(area, index);
         if (area.kind == Area::kObject) {
-            *word = mine_[area.object][page] = value;
+            if (store(word, value)) mine_[area.object][page] = value;
         } else {
             __atomic_store_n(&all->written[area.object][page][number_], uint64_t{*word}, __ATOMIC_SEQ_CST);
             __atomic_store_n(&all->intent[area.object][page][number_], value, __ATOMIC_SEQ_CST);
-            *word = value;
-            __atomic_store_n(&all->written[area.object][page][number_], value, __ATOMIC_SEQ_CST);
+            if (store(word, value))
+                __atomic_store_n(&all->written[area.object][page][number_], value, __ATOMIC_SEQ_CST);
         }
+    }
+
+    // Another's msync may have made the page read-only since it was tried.
+    bool store(volatile uint64_t* word, uint64_t value) {
+        const int signal = memory::signal_of([=] { *word = value; });
+        if (signal && (!options.scarce() || signal != SIGBUS))
+            fail("%s writing %p", strsignal(signal), reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(word)));
+        return !signal;
     }
 
     bool owns_pages(const Area& area) const { return area.kind == Area::kAnon || area.kind == Area::kPrivate; }
@@ -383,7 +399,11 @@ private:
         int result;
         if (file) {
             const int real = open(file_path(which).c_str(), O_RDWR | O_CLOEXEC);
-            if (real < 0) fail("%s: %s", file_path(which).c_str(), strerror(errno));
+            if (real < 0) {
+                expect_scarce("opening a file");
+                close(fd);
+                return -1;
+            }
             result = objr::bind_file(fd, real, own_view ? OBJRMAP_PRIVATE : OBJRMAP_SHARED);
             const int saved = errno;
             close(real);
@@ -496,7 +516,7 @@ private:
             break;
         case kSync: {
             const Area& area = areas_[below(areas_.size())];
-            if (msync(area.base, area.pages() * kPage, MS_SYNC)) fail("msync: %s", strerror(errno));
+            if (msync(area.base, area.pages() * kPage, MS_SYNC)) expect_scarce("msync");
             break;
         }
         default: close_shared();
@@ -605,6 +625,7 @@ void settle(unsigned number, uint64_t seed) {
     const pid_t pid = fork();
     if (pid == 0) {
         prctl(PR_SET_NAME, "stress");
+        if (options.inject) objr::write_text("/proc/self/make-it-fail", "1");
         Tenant(number, seed).live();
     }
     if (pid < 0)
@@ -666,11 +687,29 @@ void run(std::mt19937_64& random) {
     }
 }
 
+// Allocations of the processes that ask for it may fail from now on, those that may wait included.
+bool start_injection() {
+    for (const char* kind : {"failslab", "fail_page_alloc"}) {
+        const std::string directory = std::string("/sys/kernel/debug/") + kind + "/";
+        for (const auto& [name, value] : std::map<std::string, std::string>{{"ignore-gfp-wait", "N"},
+                                                                            {"task-filter", "Y"},
+                                                                            {"verbose", "0"},
+                                                                            {"interval", "200"},
+                                                                            {"probability", "100"},
+                                                                            {"times", "-1"}})
+            if (objr::write_text(directory + name, value)) return false;
+    }
+    objr::write_text("/sys/kernel/debug/fail_page_alloc/min-order", "0");
+    std::set_new_handler([] {}); // what fails once succeeds when tried again
+    return true;
+}
+
 int usage(FILE* to, int status) {
     fprintf(to,
-            "usage: stress [--seconds N] [--processes N] [--seed N] [--tiny]\n"
+            "usage: stress [--seconds N] [--processes N] [--seed N] [--tiny] [--inject]\n"
             "Random work of many processes on %s (60 s, 300 processes); every process checks its memory.\n"
-            "--tiny: the pool is too small for them, SIGBUS is expected and survived.\n",
+            "--tiny: the pool is too small for them, SIGBUS is expected and survived.\n"
+            "--inject: one in 200 of their allocations fails (needs a kernel with fault injection).\n",
             OBJRMAP_DEVICE);
     return status;
 }
@@ -682,6 +721,10 @@ int main(int argc, char** argv) {
     for (int i = 1; i < argc; ++i) {
         const std::string word = argv[i];
         if (word == "--help") return usage(stdout, 0);
+        if (word == "--inject") {
+            options.inject = true;
+            continue;
+        }
         if (word == "--tiny") {
             options.tiny = true;
             continue;
@@ -718,6 +761,10 @@ int main(int argc, char** argv) {
             static_cast<unsigned long long>(pool), options.processes);
         return 2;
     }
+    if (options.inject && !start_injection()) {
+        fprintf(stderr, "stress: --inject needs a kernel with failslab and fail_page_alloc: take the debug kernel\n");
+        return 2;
+    }
     for (unsigned file = 0; file < kFiles; ++file) {
         const int fd =
             open(("/tmp/stress-file-" + std::to_string(file)).c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -729,7 +776,7 @@ int main(int argc, char** argv) {
     }
     printf("# stress: seed %llu, %u s, %u processes, pool of %llu pages%s\n",
            static_cast<unsigned long long>(options.seed), options.seconds, options.processes,
-           static_cast<unsigned long long>(pool), options.tiny ? ", scarce" : "");
+           static_cast<unsigned long long>(pool), options.scarce() ? ", scarce" : "");
     fflush(stdout);
     signal(SIGPIPE, SIG_IGN);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
