@@ -43,6 +43,12 @@ test-host:
 	@scripts/setup test-host
 	@scripts/test-host
 
+## tsan: the same under the thread sanitizer
+.PHONY: tsan
+tsan:
+	@scripts/setup tsan
+	@scripts/test-host --variant tsan
+
 ## lint: formatting, static checks, shellcheck
 .PHONY: lint
 lint:
