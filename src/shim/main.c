@@ -88,27 +88,24 @@ static int __init objr_init(void)
 	if (error)
 		return error;
 
-	objr_debugfs_init(objr_the_world);
 	error = objr_device_init(objr_the_world, bits);
 	if (error) {
 		pr_err("/dev/objrmap could not be made: error %d\n", error);
-		goto undo;
+		objr_world_destroy(objr_the_world);
+		return error;
 	}
+	/* Last, as it cannot fail: a module whose init fails goes away under those who have its files open. */
+	objr_debugfs_init(objr_the_world);
 
 	pr_info("pool of %u MiB, scheme %s, %u-level page tables\n", params.pool_mb, params.scheme,
 		params.levels);
 	return 0;
-
-undo:
-	objr_debugfs_exit();
-	objr_world_destroy(objr_the_world);
-	return error;
 }
 
 static void __exit objr_exit(void)
 {
-	objr_device_exit();
 	objr_debugfs_exit();
+	objr_device_exit();
 	objr_world_destroy(objr_the_world);
 }
 
