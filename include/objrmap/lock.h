@@ -30,6 +30,9 @@
 //   L4 A walk changes module PTEs under the rmap locks and only records what to zap; it zaps after dropping them.
 //   L5 No user memory is touched under any lock of the module: an ioctl's buffer may itself be pool memory.
 //   L6 Table pages are freed only after the Vmas they cover have left the reverse map, under Mm::lock for write.
+//   L7 Who holds quiesce waits for nobody who may want it: a verifier that waits for it lets no reader in any more. A fault reads its
+//      file under quiesce; hence files that are served by a program, which may fault on the pool, are refused.
+//   L8 A page comes locked from the pool, since it can be found by its number from that moment on.
 #pragma once
 
 #include <generated/objr-kernel-sizes.h>
