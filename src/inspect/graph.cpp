@@ -65,15 +65,13 @@ private:
     }
 
     void vma(const Row& row) {
-        const bool hit = row.miss == Miss::none;
         auto has = [&row](VmFlag flag) { return (row.vm_flags & static_cast<u32>(flag)) != 0; };
         objr_out_printf(
             out_, "  vma_%u [fillcolor=\"#b2f2bb\", label=\"vma %u\\n0x%llx-0x%llx\\n%c%c%c%c pgoff 0x%llx\"];\n",
             row.vma_id, row.vma_id, row.start.value, row.end.value, has(VmFlag::read) ? 'r' : '-',
             has(VmFlag::write) ? 'w' : '-', has(VmFlag::exec) ? 'x' : '-', has(VmFlag::shared) ? 's' : 'p', row.pgoff);
-        if (has_object()) {
-            objr_out_printf(out_, "  object_%u -> vma_%u%s;\n", page_.object_id, row.vma_id,
-                            hit ? "" : " [style=dashed, color=\"#adb5bd\"]");
+        if (has_object()) { // belongs to it, whether it maps this page or not
+            objr_out_printf(out_, "  object_%u -> vma_%u;\n", page_.object_id, row.vma_id);
         }
     }
 
