@@ -20,8 +20,8 @@
 //   registry             mutex         who comes and goes in World::mms and ::files     only try_get and put inside
 //   Mm::upper_lock       spin          Vma::anon_vma (none -> set)
 //   PageTables' own      spin          installation of upper page-table entries
-//   PageTable::lock      spin          the 512 entries of one leaf table                fork, mremap: source, then target
-//   Pool::lock           spin          free list, LRU lists                             (nested)
+//   PageTable::lock      spin          the 512 entries of one leaf table                fork, mremap: source, then target (nested)
+//   Pool::lock           spin          free list, LRU lists
 //
 // Rules beyond the order:
 //   L1 Whoever replaces a present PTE holds that page's lock, or the Mm lock for write.
