@@ -17,7 +17,8 @@
 //   (kernel's i_mmap_rwsem of the device inode: under a page lock, never under the two rmap locks below)
 //   FileMapping::i_mmap_lock  rwsem    i_mmap tree; Vma::start/end/pgoff of file Vmas
 //   AnonVma::lock        rwsem         the list of Vmas; Vma::start/end/pgoff of those
-//   registry             mutex         who comes and goes in World::mms and ::files     only try_get and put inside
+//   registry             mutex         who comes and goes in World::mms and ::files,    may allocate inside; no page, table
+//                                      with their counters                              lock or Vma is touched
 //   Mm::upper_lock       spin          Vma::anon_vma (none -> set)
 //   PageTables' own      spin          installation of upper page-table entries
 //   PageTable::lock      spin          the 512 entries of one leaf table                fork, mremap: source, then target (nested)
