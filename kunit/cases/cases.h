@@ -6,6 +6,9 @@
  * kunit/cases/ file. Names are unique over all suites and carry the number of the behaviour: spec_C08_early_stop.
  * A new suite is an OBJR_CASES_ list and a line in OBJR_SUITES; lists are sorted as a reader wants to meet them.
  *
+ * A suite that holds for every reverse map is EACH: each of its cases runs once under every scheme, as NAME/SCHEME, and
+ * objr_test_scheme tells which; TestWorld takes it from there. A suite of one scheme, or of none, is SUITE.
+ *
  * Plain preprocessor: C and C++ read it.
  */
 #ifndef OBJRMAP_KUNIT_CASES_H
@@ -131,15 +134,27 @@
 	CASE(verify_sees_broken_tables) \
 	CASE(verify_sees_broken_objects)
 
-/* SUITE(name, list of cases) */
-#define OBJR_SUITES(SUITE)		\
+/* compare.cpp: the schemes side by side, each on the same work. */
+#define OBJR_CASES_COMPARE(CASE) \
+	CASE(runner_knows_every_scheme)
+
+/* SCHEME(scheme, name): what scheme_name() of the core enumerates; runner_knows_every_scheme compares. */
+#define OBJR_SCHEMES(SCHEME, name)	\
+	SCHEME(chain, name)		\
+	SCHEME(classic, name)		\
+	SCHEME(anonmm, name)		\
+	SCHEME(pte_chain, name)
+
+/* SUITE(name, list of cases): once. EACH(name, list of cases): once under each scheme. */
+#define OBJR_SUITES(SUITE, EACH)	\
 	SUITE(shim, OBJR_CASES_SHIM)	\
-	SUITE(trees, OBJR_CASES_TREES) \
-	SUITE(pages, OBJR_CASES_PAGES) \
+	SUITE(trees, OBJR_CASES_TREES)	\
+	EACH(pages, OBJR_CASES_PAGES)	\
 	SUITE(classic, OBJR_CASES_CLASSIC) \
-	SUITE(users, OBJR_CASES_USERS) \
-	SUITE(files, OBJR_CASES_FILES) \
-	SUITE(random, OBJR_CASES_RANDOM) \
-	SUITE(inspect, OBJR_CASES_INSPECT)
+	EACH(users, OBJR_CASES_USERS)	\
+	EACH(files, OBJR_CASES_FILES)	\
+	EACH(random, OBJR_CASES_RANDOM)	\
+	EACH(inspect, OBJR_CASES_INSPECT) \
+	SUITE(compare, OBJR_CASES_COMPARE)
 
 #endif

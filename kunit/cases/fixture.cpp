@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "fixture.h"
 
+#include "objrmap/text.h"
+
 namespace objr::test {
 
 // ---- TestWorld
 
-TestWorld::TestWorld(objr_test* test, u32 pool_mb, u32 levels) : test_(test) {
-    const objr_params params = {.pool_mb = pool_mb, .levels = levels, .scheme = "classic"};
+static const char* scheme_of(const objr_test* test) {
+    const char* wanted = objr_test_scheme(test);
+    return wanted ? wanted : "classic";
+}
+
+TestWorld::TestWorld(objr_test* test, u32 pool_mb, u32 levels, const char* scheme) : test_(test) {
+    const objr_params params = {.pool_mb = pool_mb, .levels = levels, .scheme = scheme ? scheme : scheme_of(test)};
     Result<World*> world = World::create(params);
     if (world) {
         world_ = *world;
@@ -28,6 +35,8 @@ TestWorld::~TestWorld() {
     }
     world_->destroy();
 }
+
+bool TestWorld::is(const char* scheme) const { return same_text(world_->scheme->name(), scheme); }
 
 bool TestWorld::verify() {
     objr_out* out = objr_test_out_create(1024);
@@ -134,3 +143,5 @@ u32 count_mappers(World& world, Page& page, WalkCost* cost) {
 }
 
 } // namespace objr::test
+
+extern "C" int objr_test_has_scheme(const char* name) { return objr::find_scheme(name) != nullptr; }

@@ -25,13 +25,15 @@ inline Vaddr at(u64 page) { return kBase + page * kPageSize; }
 // A World for the time of a test. At its end everything must have gone back, and verify must have nothing to say.
 class TestWorld : Pinned {
 public:
-    explicit TestWorld(objr_test* test, u32 pool_mb = 1, u32 levels = 4);
+    // scheme nullptr: the one the runner wants this run to be made under, else classic.
+    explicit TestWorld(objr_test* test, u32 pool_mb = 1, u32 levels = 4, const char* scheme = nullptr);
     ~TestWorld();
 
     explicit operator bool() const { return world_ != nullptr; }
     World& operator*() const { return *world_; }
     World* operator->() const { return world_; }
     objr_world* handle() const { return reinterpret_cast<objr_world*>(world_); }
+    bool is(const char* scheme) const; // the reverse map it runs on
     // The full forward and reverse check; failures are the test's.
     bool verify();
     u32 used_pages() const { return world_->pool.size() - world_->pool.free_pages(); }

@@ -58,8 +58,10 @@ OBJR_TEST(spec_P2_mapping_word) {
     Page* file = a.page(101);
     OBJR_ASSERT(anon && file);
     OBJR_EXPECT(anon->mapping().is_anon() && !anon->mapping().is_file());
-    OBJR_EXPECT(anon->mapping().anon_vma() == a.vma(3)->anon_vma);
-    OBJR_EXPECT_EQ(anon->index, a.vma(3)->pgoff_of(at(3)));
+    if (world.is("classic") || world.is("chain")) {
+        OBJR_EXPECT(anon->mapping().anon_vma() == a.vma(3)->anon_vma);
+        OBJR_EXPECT_EQ(anon->index, a.vma(3)->pgoff_of(at(3)));
+    }
     OBJR_EXPECT(file->mapping().is_file() && !file->mapping().is_anon());
     OBJR_EXPECT(file->mapping().file_mapping() == object.get());
     OBJR_EXPECT_EQ(file->index, 1);
@@ -127,13 +129,14 @@ OBJR_TEST(spec_P4_candidate_is_no_mapping) {
     OBJR_ASSERT(child.alive() && parent.map(0, 4));
     parent.store(0, 1);
     OBJR_ASSERT(parent.fork_to(child));
-    child.store(0, 2); // its own page now, in the same family
-    Page* page = child.page(0);
+    child.store(0, 2); // its own page now, at the same address: the child is a candidate for the parent's page
+    Page* page = parent.page(0);
+    const u32 relatives = world.is("pte_chain") ? 0 : 1; // which has no candidates but mappings
     WalkCost cost;
     OBJR_EXPECT_EQ(count_mappers(*world, *page, &cost), 1);
-    OBJR_EXPECT_EQ(cost.candidates, 2);
+    OBJR_EXPECT_EQ(cost.candidates, 1 + relatives);
     OBJR_EXPECT_EQ(cost.hits, 1);
-    OBJR_EXPECT_EQ(cost.false_hits, 1);
+    OBJR_EXPECT_EQ(cost.false_hits, relatives);
 }
 
 // ---- P5: every encoding

@@ -35,6 +35,12 @@ int objr_test_failed(const struct objr_test* test);
 /* Cannot run here; the body returns after it. reason: a string literal. */
 void objr_test_skip(struct objr_test* test, const char* reason);
 
+/* The scheme this run of the case is to be made under; NULL: the case chooses. */
+const char* objr_test_scheme(const struct objr_test* test);
+
+/* 1: the core has a scheme of that name. For the runners; fixture.cpp has it. */
+int objr_test_has_scheme(const char* name);
+
 /* A line for the reader of the report. */
 __attribute__((format(printf, 2, 3))) void objr_test_log(struct objr_test* test, const char* format, ...);
 

@@ -41,6 +41,11 @@ void objr_test_skip(struct objr_test *test, const char *reason)
 	test->skip = reason;
 }
 
+const char *objr_test_scheme(const struct objr_test *test)
+{
+	return test->scheme;
+}
+
 void objr_test_log(struct objr_test *test, const char *format, ...)
 {
 	struct va_format text = { .fmt = format };

@@ -12,6 +12,7 @@ struct kunit;
 struct objr_test {
 	struct kunit *kunit;
 	atomic_t failures;
+	const char *scheme; /* the one to run under, or NULL: the case chooses */
 	const char *skip; /* why the case cannot run here, or NULL */
 };
 

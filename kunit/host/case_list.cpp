@@ -16,23 +16,31 @@
 #define OBJR_DECLARE(name) void objr_case_##name(struct objr_test* test);
 #define OBJR_DECLARE_ALL(suite, cases) cases(OBJR_DECLARE)
 extern "C" {
-OBJR_SUITES(OBJR_DECLARE_ALL)
+OBJR_SUITES(OBJR_DECLARE_ALL, OBJR_DECLARE_ALL)
 }
 
 namespace objr_host {
 
 // A list of cases is a macro that knows nothing of its suite, so suites and cases meet here.
-#define OBJR_ADD(name) all.push_back({suite_name, #name, objr_case_##name});
+#define OBJR_ADD(name) all.push_back({suite_name, #name, objr_case_##name, nullptr});
 #define OBJR_ADD_ALL(suite, cases)                                                                                     \
     {                                                                                                                  \
         constexpr const char* suite_name = #suite;                                                                     \
         cases(OBJR_ADD)                                                                                                \
     }
+#define OBJR_ADD_IN(scheme, name)                                                                                      \
+    if (objr_test_has_scheme(#scheme)) all.push_back({suite_name, #name "/" #scheme, objr_case_##name, #scheme});
+#define OBJR_ADD_IN_EACH(name) OBJR_SCHEMES(OBJR_ADD_IN, name)
+#define OBJR_ADD_EACH(suite, cases)                                                                                    \
+    {                                                                                                                  \
+        constexpr const char* suite_name = #suite;                                                                     \
+        cases(OBJR_ADD_IN_EACH)                                                                                        \
+    }
 
 const std::vector<Case>& all_cases() {
     static const std::vector<Case> table = [] {
         std::vector<Case> all;
-        OBJR_SUITES(OBJR_ADD_ALL)
+        OBJR_SUITES(OBJR_ADD_ALL, OBJR_ADD_EACH)
         return all;
     }();
     return table;
@@ -58,6 +66,8 @@ void objr_test_fail(struct objr_test* test, const char* file, int line, const ch
 int objr_test_failed(const struct objr_test* test) { return test->failed; }
 
 void objr_test_skip(struct objr_test* test, const char* reason) { test->skipped = reason; }
+
+const char* objr_test_scheme(const struct objr_test* test) { return test->scheme; }
 
 void objr_test_log(struct objr_test*, const char* format, ...) {
     std::string line(1000, '\0');

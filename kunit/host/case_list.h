@@ -11,14 +11,16 @@
 struct objr_test {
     std::atomic<bool> failed{false};
     std::atomic<const char*> skipped{nullptr}; // the reason
+    const char* scheme = nullptr; // immutable; nullptr: the case chooses
 };
 
 namespace objr_host {
 
 struct Case {
     const char* suite;
-    const char* name;
+    const char* name; // NAME, or NAME/SCHEME
     void (*run)(objr_test*);
+    const char* scheme; // nullptr: the case chooses
 };
 
 const std::vector<Case>& all_cases();

@@ -112,6 +112,7 @@ public:
     explicit Body(const Case& body) : body_(body) {}
     void TestBody() override {
         objr_test test;
+        test.scheme = body_.scheme;
         body_.run(&test);
         if (const char* reason = test.skipped) GTEST_SKIP() << reason;
     }
