@@ -55,6 +55,11 @@ lint:
 	@scripts/setup lint
 	@scripts/lint
 
+## coverage: which test proves which line of kunit/spec.md: build/spec-coverage.md
+.PHONY: coverage
+coverage:
+	@scripts/spec-coverage
+
 ## vm: a shell in a guest with the module loaded
 .PHONY: vm
 vm:

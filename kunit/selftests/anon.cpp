@@ -391,7 +391,7 @@ CASE(clear_refs_and_pagemap) { // what the kernel offers to clear accessed bits 
     }
 }
 
-CASE(high_addresses) { // five-level tables, where the processor and the kernel have them
+CASE(P5_high_addresses) { // five-level tables, where the processor and the kernel have them
     const int fd = device();
     void* const wanted = reinterpret_cast<void*>(uint64_t{1} << 52);
     void* memory = objr::map(fd, 4 * kPage, PROT_READ | PROT_WRITE, 0, wanted);
@@ -410,7 +410,7 @@ CASE(high_addresses) { // five-level tables, where the processor and the kernel 
             1u);
 }
 
-CASE(kill_in_the_middle) {
+CASE(U3_kill_in_the_middle) {
     const int fd = device();
     for (int round = 0; round < 20; ++round) {
         int ends[2];
@@ -478,7 +478,7 @@ CASE(threads_fault_the_same_pages) {
     }
 }
 
-CASE(threads_change_one_mapping) { // unmap, map again and protect in disjoint parts of one mapping
+CASE(U3_threads_change_one_mapping) { // unmap, map again and protect in disjoint parts of one mapping
     const int fd = device();
     const size_t part = 16, threads = 8;
     void* memory = map_pages(fd, part * threads);
@@ -733,7 +733,7 @@ CASE(many_mappings_of_one_process) {
         CHECK_EQ(*reinterpret_cast<volatile uint64_t*>(maps[i]), i + 1);
 }
 
-CASE(sparse_address_space) { // touches far apart: page tables of every level come and go
+CASE(P6_sparse_address_space) { // touches far apart: page tables of every level come and go
     const int fd = device();
     const size_t length = size_t{1} << 41;
     void* memory = objr::map(fd, length, PROT_READ | PROT_WRITE);

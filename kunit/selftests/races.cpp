@@ -53,7 +53,7 @@ CASE(msync_loses_no_write_of_processes) {
         actor->wait_end();
 }
 
-CASE_LIMIT(truncate_against_faults_and_forks, 120) {
+CASE_LIMIT(U3_U6_truncate_against_faults_and_forks, 120) {
     need_module();
     const int fd = device();
     CHECK_OK(objr::bind_object(fd, "moving-end", 16 * kPage, OBJRMAP_CREATE));
@@ -97,7 +97,7 @@ CASE_LIMIT(truncate_against_faults_and_forks, 120) {
     CHECK_EQ(read_signal(at(memory, 1)), SIGBUS);
 }
 
-CASE_LIMIT(fork_against_unmap_by_threads, 120) { // the parent's threads change the address space while it forks
+CASE_LIMIT(U3_fork_against_unmap_by_threads, 120) { // the parent's threads change the address space while it forks
     const int fd = device();
     std::atomic<bool> stop{false};
     std::vector<std::thread> crew;
@@ -300,7 +300,7 @@ CASE_LIMIT(proc_mem_against_unmap_and_exit, 120) {
     target.wait_end();
 }
 
-CASE_LIMIT(one_page_in_thousands_of_windows, 180) {
+CASE_LIMIT(P3_one_page_in_thousands_of_windows, 180) {
     need_module();
     const int fd = device();
     const size_t windows = 3000;
