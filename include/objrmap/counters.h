@@ -13,6 +13,8 @@ enum class Count : u32 {
     file_pages, // pages in a page cache
     mapped_pages, // pages with at least one mapping
     mappings, // present PTEs
+    swapcache_pages, // pages in the swap cache
+    swapped_pages, // slots of the swap space in use
     vmas,
     anon_vmas,
     anon_vma_chains,
@@ -21,6 +23,8 @@ enum class Count : u32 {
     table_pages,
     faults,
     cow_faults,
+    swap_ins, // pages read from the swap store
+    swap_outs, // pages written to it
     writebacks,
     rmap_walks,
     rmap_candidates,

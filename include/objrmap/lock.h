@@ -22,6 +22,7 @@
 //   Mm::upper_lock       spin          Vma::anon_vma (none -> set)
 //   PageTables' own      spin          installation of upper page-table entries
 //   PageTable::lock      spin          the 512 entries of one leaf table                fork, mremap: source, then target (nested)
+//   SwapSpace::lock      spin          slots of the swap space, their free list
 //   Pool::lock           spin          free list, LRU lists
 //
 // Rules beyond the order:

@@ -11,7 +11,7 @@
 // Invariants (numbers as in verify):
 //   V1 mapcount + 1 == number of present PTEs with this pfn, over all page tables.
 //   V2 every such PTE is found by the reverse map, and nothing else is.
-//   V3 refcount >= mappings + (1 if in a page cache).
+//   V3 refcount >= mappings + (1 if in a page cache or the swap cache).
 //   V4 free <=> refcount 0; a free page is zero, unmapped and has no mapping.
 //   V5 `mapping` of an anon page is set when mapcount goes -1 -> 0 for the first time and stays until the page is free;
 //      it is trusted only while the page is mapped (spec P2, C5).
@@ -30,9 +30,9 @@ class FileMapping;
 
 enum class PageFlag : unsigned long {
     locked = 1ul << 0, // the page lock
-    dirty = 1ul << 1, // newer than its file
+    dirty = 1ul << 1, // newer than its file or what is in its swap slot
     referenced = 1ul << 2,
-    uptodate = 1ul << 3, // a file page: has been filled
+    uptodate = 1ul << 3, // a file page, or one read from swap: has been filled
     swapcache = 1ul << 4,
     mlocked = 1ul << 5,
     lru = 1ul << 6,
@@ -85,7 +85,7 @@ struct Page : Pinned {
 
     // ---- counts
     Atomic<s32> mapcount{-1}; // mappings - 1 (spec P1)
-    Atomic<s32> refcount{0}; // mappings + page cache + whoever uses it now
+    Atomic<s32> refcount{0}; // mappings + page or swap cache + whoever uses it now
     bool mapped() const { return mapcount.load() >= 0; }
     u32 mappings() const { return static_cast<u32>(mapcount.load() + 1); }
 
@@ -95,7 +95,7 @@ struct Page : Pinned {
     void unlock();
     bool locked() const { return has(PageFlag::locked); }
 
-    u64 private_word = 0; // a swap entry, when PageFlag::swapcache
+    u64 private_word = 0; // SwapEntry::word, when PageFlag::swapcache; page lock
 
     // ---- Pool's own
     u32 lru_prev = kNoLink;

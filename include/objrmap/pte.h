@@ -13,12 +13,6 @@
 
 namespace objr {
 
-struct SwapEntry {
-    u32 type; // 0 .. 31
-    u64 offset; // 0 .. 2^50 - 1, pages
-    friend bool operator==(const SwapEntry&, const SwapEntry&) = default;
-};
-
 class Pte {
 public:
     static constexpr u64 kPresent = 1ull << 0;

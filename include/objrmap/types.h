@@ -59,6 +59,17 @@ constexpr T max(T a, T b) {
     return a < b ? b : a;
 }
 
+// Where the contents of a page are that has been swapped out: the slot `offset` of the swap space `type`.
+struct SwapEntry {
+    u32 type; // 0 .. 31
+    u64 offset; // 0 .. 2^50 - 1, pages
+    friend constexpr bool operator==(const SwapEntry&, const SwapEntry&) = default;
+
+    // As one word (Page::private_word).
+    constexpr u64 word() const { return (static_cast<u64>(type) << 50) | offset; }
+    static constexpr SwapEntry from_word(u64 word) { return {static_cast<u32>(word >> 50), word & ((1ull << 50) - 1)}; }
+};
+
 // Nothing is copied or moved by accident: locks, intrusive nodes and guards have an address.
 struct Pinned {
     Pinned() = default;

@@ -14,6 +14,7 @@
 #include "objrmap/mm.h"
 #include "objrmap/pool.h"
 #include "objrmap/scheme.h"
+#include "objrmap/swap.h"
 
 namespace objr {
 
@@ -24,6 +25,7 @@ struct World : Pinned {
 
     Pool pool;
     Counters counters;
+    SwapSpace swap;
     PercpuRwSem quiesce;
     Scheme* scheme = nullptr; // immutable
     u32 levels = 4; // immutable
@@ -46,7 +48,7 @@ struct World : Pinned {
     FileMapping* get_file_from(u64& id);
 
 private:
-    Status init(u32 pool_mb);
+    Status init(const objr_params& params);
     bool has_quiesce_ = false; // immutable after init
 };
 

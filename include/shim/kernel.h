@@ -97,6 +97,7 @@ enum objr_lock_class {
 	OBJR_LOCK_REGISTRY, /* mutex */
 	OBJR_LOCK_UPPER_TABLE, /* spin: installation of upper-level entries, vma->anon_vma */
 	OBJR_LOCK_TABLE, /* spin: leaf page table */
+	OBJR_LOCK_SWAP, /* spin: slots of the swap space */
 	OBJR_LOCK_POOL, /* spin */
 	OBJR_LOCK_NR
 };

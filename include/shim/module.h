@@ -24,6 +24,7 @@ struct objr_params {
 	objr_u32 pool_mb; /* 1 .. 1048576 */
 	objr_u32 levels; /* of the page tables: 4 or 5 */
 	const char *scheme; /* "classic" */
+	objr_u32 swap_mb; /* MiB of swap, 0 .. 1048576; 0: none */
 };
 
 /* -EINVAL: a bad parameter, named in the log. -ENOMEM: the pool could not be had. */

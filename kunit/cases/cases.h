@@ -110,6 +110,18 @@
 	CASE(object_names) \
 	CASE(object_freed_at_last_unmap)
 
+/* swap.cpp: slots, the swap cache, contents. */
+#define OBJR_CASES_SWAP(CASE) \
+	CASE(spec_U5_contents_survive) \
+	CASE(spec_U5_shared_entries_are_read_once) \
+	CASE(spec_U5_stale_contents_are_not_believed) \
+	CASE(spec_U5_full_swap_loses_nothing) \
+	CASE(spec_U5_replaced_page) \
+	CASE(spec_U5_failing_reads) \
+	CASE(spec_U5_failing_writes) \
+	CASE(swap_none) \
+	CASE(swap_entry_words)
+
 /* random.cpp: random sequences against a naive model. */
 #define OBJR_CASES_RANDOM(CASE) \
 	CASE(random_against_model_1) \
@@ -131,6 +143,7 @@
 	CASE(inspect_graph) \
 	CASE(inspect_failing_allocations) \
 	CASE(verify_sees_broken_pages) \
+	CASE(verify_sees_broken_swap) \
 	CASE(verify_sees_broken_tables) \
 	CASE(verify_sees_broken_objects)
 
@@ -153,6 +166,7 @@
 	SUITE(classic, OBJR_CASES_CLASSIC) \
 	EACH(users, OBJR_CASES_USERS)	\
 	EACH(files, OBJR_CASES_FILES)	\
+	EACH(swap, OBJR_CASES_SWAP)	\
 	EACH(random, OBJR_CASES_RANDOM)	\
 	EACH(inspect, OBJR_CASES_INSPECT) \
 	SUITE(compare, OBJR_CASES_COMPARE)

@@ -13,7 +13,8 @@ static const char* scheme_of(const objr_test* test) {
 }
 
 TestWorld::TestWorld(objr_test* test, u32 pool_mb, u32 levels, const char* scheme) : test_(test) {
-    const objr_params params = {.pool_mb = pool_mb, .levels = levels, .scheme = scheme ? scheme : scheme_of(test)};
+    const objr_params params = {
+        .pool_mb = pool_mb, .levels = levels, .scheme = scheme ? scheme : scheme_of(test), .swap_mb = 1};
     Result<World*> world = World::create(params);
     if (world) {
         world_ = *world;
@@ -29,8 +30,9 @@ TestWorld::~TestWorld() {
     verify();
     objr_test* test = test_;
     OBJR_EXPECT_EQ(world_->pool.free_pages(), world_->pool.size());
-    for (Count count : {Count::anon_pages, Count::file_pages, Count::mapped_pages, Count::mappings, Count::vmas,
-                        Count::anon_vmas, Count::file_mappings, Count::mms, Count::table_pages}) {
+    for (Count count :
+         {Count::anon_pages, Count::file_pages, Count::mapped_pages, Count::mappings, Count::swapcache_pages,
+          Count::swapped_pages, Count::vmas, Count::anon_vmas, Count::file_mappings, Count::mms, Count::table_pages}) {
         OBJR_EXPECT_EQ(world_->counters.sum(count), 0);
     }
     world_->destroy();

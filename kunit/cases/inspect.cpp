@@ -531,6 +531,68 @@ OBJR_TEST(verify_sees_broken_pages) {
         test, world, "bad V4: free page ", [&] { unused->refcount.store(1); }, [&] { unused->refcount.store(0); });
 }
 
+OBJR_TEST(verify_sees_broken_swap) {
+    TestWorld world(test);
+    OBJR_PROPAGATE();
+    Process process(test, world);
+    OBJR_PROPAGATE();
+    OBJR_ASSERT(process.map(0, 4));
+    process.store(1, 1);
+    Page& page = *process.page(1);
+    SwapSpace& swap = world->swap;
+    auto enter = [&] {
+        PageLock lock(page);
+        OBJR_EXPECT(swap.add_to_cache_locked(page));
+    };
+    auto set_entry = [&](Pte pte) {
+        PageTable& table = *process.mm().tables().leaf(at(2));
+        Guard guard(table.lock);
+        table.set(at(2), pte);
+    };
+    auto leave = [&] {
+        PageLock lock(page);
+        swap.remove_from_cache_locked(page);
+    };
+    expect_bad(test, world, "bad W4: page ", enter, leave);
+    enter();
+    const SwapEntry entry = SwapSpace::entry_of(page);
+    expect_bad(
+        test, world, "bad W2: slot 0 counts 1 swap PTEs, the page tables have 0", [&] { swap.duplicate(entry); },
+        [&] {
+            OBJR_EXPECT(swap.release(entry));
+            leave();
+        });
+    enter();
+    expect_bad(
+        test, world, "bad W1: slot 0 has page ",
+        [&] {
+            page.clear(PageFlag::swapcache);
+            set_entry(Pte::swap(entry));
+            swap.duplicate(entry);
+        },
+        [&] {
+            set_entry(Pte());
+            OBJR_EXPECT(swap.release(entry));
+            page.set(PageFlag::swapcache);
+            leave();
+        });
+    expect_bad(
+        test, world, "bad V3: page ", [&] { page.set(PageFlag::swapcache); }, [&] { page.clear(PageFlag::swapcache); });
+    expect_bad(
+        test, world, "bad W1: page ",
+        [&] {
+            world->pool.get(page);
+            page.set(PageFlag::swapcache);
+        },
+        [&] {
+            page.clear(PageFlag::swapcache);
+            world->pool.put(page);
+        });
+    expect_bad(
+        test, world, "bad S1: the counter swapped_pages ", [&] { world->counters.add(Count::swapped_pages); },
+        [&] { world->counters.sub(Count::swapped_pages); });
+}
+
 OBJR_TEST(verify_sees_broken_tables) {
     TestWorld world(test);
     OBJR_PROPAGATE();

@@ -40,6 +40,7 @@ const char* name_of(objr_lock_class cls) {
     case OBJR_LOCK_ANON: return "anon";
     case OBJR_LOCK_UPPER_TABLE: return "upper table";
     case OBJR_LOCK_TABLE: return "table";
+    case OBJR_LOCK_SWAP: return "swap";
     case OBJR_LOCK_POOL: return "pool";
     case OBJR_LOCK_NR: break;
     }

@@ -26,7 +26,7 @@ private:
 
 using namespace objr;
 
-// Names of the interface that have no subject yet (swap, locked memory, migration) are there with their true value, 0.
+// Names of the interface that have no subject yet (locked memory, migration) are there with their true value, 0.
 extern "C" void objr_show_stats(objr_world* opaque, objr_out* out) {
     const World& world = world_of(opaque);
     StatsText text(world, out);
@@ -36,8 +36,8 @@ extern "C" void objr_show_stats(objr_world* opaque, objr_out* out) {
     text.line("file_pages", Count::file_pages);
     text.line("mapped_pages", Count::mapped_pages);
     text.line("mappings", Count::mappings);
-    text.line("swapcache_pages", 0ull);
-    text.line("swapped_pages", 0ull);
+    text.line("swapcache_pages", Count::swapcache_pages);
+    text.line("swapped_pages", Count::swapped_pages);
     text.line("locked_pages", 0ull);
     text.line("active", world.pool.active_pages());
     text.line("inactive", world.pool.inactive_pages());
@@ -49,8 +49,8 @@ extern "C" void objr_show_stats(objr_world* opaque, objr_out* out) {
     text.line("table_pages", Count::table_pages);
     text.line("faults", Count::faults);
     text.line("cow_faults", Count::cow_faults);
-    text.line("swap_ins", 0ull);
-    text.line("swap_outs", 0ull);
+    text.line("swap_ins", Count::swap_ins);
+    text.line("swap_outs", Count::swap_outs);
     text.line("writebacks", Count::writebacks);
     text.line("migrations", 0ull);
     text.line("rmap_walks", Count::rmap_walks);
@@ -58,6 +58,7 @@ extern "C" void objr_show_stats(objr_world* opaque, objr_out* out) {
     text.line("rmap_hits", Count::rmap_hits);
     text.line("rmap_false_hits", Count::rmap_false_hits);
     text.line("bytes_page", world.pool.bytes());
+    text.line("bytes_swap", world.swap.bytes());
     text.line("bytes_vma", text.count(Count::vmas) * sizeof(Vma));
     text.line("bytes_mm", text.count(Count::mms) * sizeof(Mm));
     text.line("bytes_anon_vma", text.count(Count::anon_vmas) * sizeof(AnonVma));

@@ -3,6 +3,7 @@
 //
 // Checked, by the numbers of the headers that state them:
 //   page.h V1-V5 · page_table.h T1, T2 · mm.h M1, M2 · vma.h A1, A3 · anon_vma.h N1 · file_mapping.h F1-F3
+//   swap.h W1-W5
 //   lists, red-black and priority search trees by their own check(): "tree"
 //   S1 every counter of the World, and those of each Mm and file, say what there is
 //   X1 a present entry of a process's own tables repeats a present entry of the module's, with the same frame
@@ -37,7 +38,8 @@ static_assert(sizeof(Tally) == 16, "the price of a check, for each page of the p
 
 class Verifier : Pinned {
 public:
-    Verifier(World& world, Tally* tallies, objr_out* out) : world_(world), tallies_(tallies), out_(out) {}
+    Verifier(World& world, Tally* tallies, u32* swap_counts, objr_out* out)
+        : world_(world), tallies_(tallies), swap_counts_(swap_counts), out_(out) {}
 
     // The first counterexample is printed; false: there was one. quiesce is held for write.
     bool run();
@@ -64,6 +66,12 @@ private:
     bool check_reverse(Page& page);
     bool report_unfound(Page& page, const Tally& found);
 
+    // verify_swap.cpp
+    bool check_swap_entry(const Mm& mm, const Vma& vma, Vaddr address, Pte pte);
+    bool check_slot(u64 offset);
+    bool check_cached_page(Page& page);
+    bool check_swap();
+
     // verify_objects.cpp
     bool check_files();
     bool check_file(FileMapping& file);
@@ -74,6 +82,7 @@ private:
 
     World& world_;
     Tally* const tallies_; // one for each page
+    u32* const swap_counts_; // one for each slot: swap PTEs that name it; nullptr: there is no swap
     objr_out* const out_;
 
     // what was found
@@ -86,6 +95,8 @@ private:
     u64 anon_pages_ = 0; // mapped ones
     u64 file_pages_ = 0;
     u64 mapped_pages_ = 0;
+    u64 swapped_pages_ = 0;
+    u64 swapcache_pages_ = 0;
     u64 skipped_ = 0;
     u64 live_ = 0; // entries of the leaf being looked at
     const PageTable* leaf_ = nullptr;

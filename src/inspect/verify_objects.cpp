@@ -136,7 +136,9 @@ bool Verifier::check_counters() {
 
 // ---- all of it
 
-bool Verifier::run() { return check_mms() && check_files() && check_anon_vmas() && check_pages() && check_counters(); }
+bool Verifier::run() {
+    return check_mms() && check_files() && check_anon_vmas() && check_swap() && check_pages() && check_counters();
+}
 
 } // namespace objr
 
@@ -146,16 +148,21 @@ extern "C" int objr_show_verify(objr_world* opaque, objr_out* out) {
     World& world = world_of(opaque);
     const u32 pages = world.pool.size();
     auto* tallies = static_cast<Tally*>(objr_kvzalloc(static_cast<u64>(pages) * sizeof(Tally)));
-    if (!tallies) {
+    const u64 slots = world.swap.slots();
+    auto* swap_counts = slots != 0 ? static_cast<u32*>(objr_kvzalloc(slots * sizeof(u32))) : nullptr;
+    if (!tallies || (slots != 0 && !swap_counts)) {
+        objr_kvfree(tallies);
+        objr_kvfree(swap_counts);
         objr_out_printf(out, "error no kernel memory to check %u pages: free some and read again\n", pages);
         return -OBJR_ENOMEM;
     }
-    Verifier verifier(world, tallies, out);
+    Verifier verifier(world, tallies, swap_counts, out);
     bool good;
     {
         Guard quiesce(world.quiesce);
         good = verifier.run();
     }
+    objr_kvfree(swap_counts);
     objr_kvfree(tallies);
     if (!good) {
         return 1;

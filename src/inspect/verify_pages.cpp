@@ -39,15 +39,18 @@ bool Verifier::check_used(Page& page) {
     const u32 found = tallies_[n].count;
     const s32 refcount = page.refcount.load();
     const bool is_file = page.mapping().is_file();
+    const bool is_cached = SwapSpace::cached(page);
     if (page.mappings() != found) {
         return OBJR_BAD("V1: page %u counts %u mappings, the page tables have %u", n, page.mappings(), found);
     }
     if (refcount <= 0 && found == 0) {
         return OBJR_BAD("V4: page %u has refcount %d and is not free", n, refcount);
     }
-    if (refcount < static_cast<s64>(found) + (is_file ? 1 : 0)) {
+    if (refcount < static_cast<s64>(found) + (is_file || is_cached ? 1 : 0)) {
         return OBJR_BAD("V3: page %u has refcount %d, with %u mappings%s", n, refcount, found,
-                        is_file ? " and the page cache's" : "");
+                        is_file     ? " and the page cache's"
+                        : is_cached ? " and the swap cache's"
+                                    : "");
     }
     if (found != 0 && page.mapping().is_none()) {
         return OBJR_BAD("V5: page %u is mapped %u times and belongs to no object", n, found);
@@ -59,7 +62,8 @@ bool Verifier::check_used(Page& page) {
     mapped_pages_ += found != 0 ? 1 : 0;
     anon_pages_ += found != 0 && page.mapping().is_anon() ? 1 : 0;
     file_pages_ += is_file ? 1 : 0;
-    return (!is_file || check_file_page(page)) && (found == 0 || check_reverse(page));
+    return (!is_file || check_file_page(page)) && (!is_cached || check_cached_page(page)) &&
+           (found == 0 || check_reverse(page));
 }
 
 // Its file is there as long as the page is its: it drops the page under quiesce.

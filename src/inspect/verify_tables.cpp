@@ -127,7 +127,10 @@ bool Verifier::check_entry(const Mm& mm, const Vma* vma, Vaddr address, Pte pte)
         return OBJR_BAD("M1: mm %u has the entry 0x%llx at 0x%llx, in no Vma", mm.id(), pte.word(), address.value);
     }
     if (!pte.is_present()) {
-        return pte.is_swap() || pte.is_file() || pte.is_migration() ||
+        if (pte.is_swap()) {
+            return check_swap_entry(mm, *vma, address, pte);
+        }
+        return pte.is_file() || pte.is_migration() ||
                OBJR_BAD("P5: mm %u has the entry 0x%llx at 0x%llx, which is of no kind", mm.id(), pte.word(),
                         address.value);
     }

@@ -11,6 +11,7 @@ static void construct_anon_vma(void* memory) {
 }
 
 static constexpr u32 kMaxPoolMb = 1u << 20;
+static constexpr u32 kMaxSwapMb = 1u << 20;
 
 Result<World*> World::create(const objr_params& params) {
     Scheme* scheme = find_scheme(params.scheme);
@@ -25,6 +26,10 @@ Result<World*> World::create(const objr_params& params) {
         objr_printk(OBJR_ERR, "pool_mb=%u is out of range: take 1 to %u MiB\n", params.pool_mb, kMaxPoolMb);
         return Errno{OBJR_EINVAL};
     }
+    if (params.swap_mb > kMaxSwapMb) {
+        objr_printk(OBJR_ERR, "swap of %u MiB is out of range: take 0 (none) to %u MiB\n", params.swap_mb, kMaxSwapMb);
+        return Errno{OBJR_EINVAL};
+    }
     if (params.levels != 4 && params.levels != 5) {
         objr_printk(OBJR_ERR, "page tables of %u levels are not known: 4 or 5\n", params.levels);
         return Errno{OBJR_EINVAL};
@@ -36,14 +41,14 @@ Result<World*> World::create(const objr_params& params) {
     World* world = new (memory) World;
     world->scheme = scheme;
     world->levels = params.levels;
-    if (Status status = world->init(params.pool_mb); !status) {
+    if (Status status = world->init(params); !status) {
         world->destroy();
         return status.error();
     }
     return world;
 }
 
-Status World::init(u32 pool_mb) {
+Status World::init(const objr_params& params) {
     registry.init(OBJR_LOCK_REGISTRY);
     mms.init();
     files.init();
@@ -55,7 +60,8 @@ Status World::init(u32 pool_mb) {
     OBJR_TRY_STATUS(table_cache.create("page_table"));
     OBJR_TRY_STATUS(file_cache.create("file_mapping"));
     OBJR_TRY_STATUS(anon_vma_cache.create_typesafe("anon_vma", construct_anon_vma));
-    return pool.create(pool_mb);
+    OBJR_TRY_STATUS(swap.create(pool, counters, params.swap_mb));
+    return pool.create(params.pool_mb);
 }
 
 void World::destroy() {
@@ -63,6 +69,7 @@ void World::destroy() {
     if (OBJR_WARN_ON(mms.find_from(id)) || OBJR_WARN_ON(files.find_from(id = 0))) {
         return; // in use: leaked rather than freed under a user
     }
+    swap.destroy();
     pool.destroy();
     anon_vma_cache.destroy();
     file_cache.destroy();

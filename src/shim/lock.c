@@ -26,6 +26,7 @@ static const char *const objr_lock_names[OBJR_LOCK_NR] = {
 	[OBJR_LOCK_ANON] = "objr_anon_vma",
 	[OBJR_LOCK_UPPER_TABLE] = "objr_upper_table",
 	[OBJR_LOCK_TABLE] = "objr_table",
+	[OBJR_LOCK_SWAP] = "objr_swap",
 	[OBJR_LOCK_POOL] = "objr_pool",
 };
 
