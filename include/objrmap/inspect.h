@@ -138,15 +138,34 @@ void show_answer(objr_out* out, const Answer& answer, Format format);
 // `error ...` on a line of its own.
 void show_error(objr_out* out, const char* message, Format format);
 
-// ---- streams of answers
+// ---- streams of pages and answers
 
 enum class Selected { answer, error, end };
 using Reason = WordsOf<200>;
 
-// The item of a query at or after *position; sets *position behind it. answer: empty, then filled and with owners. error:
-// the reason says what there was in its place. end: there was no more.
+// What is done with the pages of a selector.
+class PageVisitor {
+public:
+    enum class Step { done, again };
+    // Before each visit: let go what the last one has left. No lock is held.
+    virtual void prepare() {}
+    // page: referenced; quiesce is held for read. again: something changed meanwhile: the page is looked for again and
+    // visited anew, at most Answer::kAttempts times.
+    virtual Step visit(World& world, Page& page) = 0;
+    // A page that was chosen by number or pfn, in nobody's use. No lock is held.
+    virtual void visit_free(World& world, const Page& page) = 0;
+
+protected:
+    ~PageVisitor() = default;
+};
+
+// Visit the page of a query at or after *position; sets *position behind it. answer: visited. error: the reason says what there
+// was in its place. end: there was no more.
+Selected visit_selected(World& world, const objr_query& query, u64* position, PageVisitor& visitor, Words& reason);
+
+// The same with the answer for the page, with owners. answer: empty before.
 Selected next_selected(World& world, const objr_query& query, u64* position, Answer& answer, Reason& reason);
-// The answer for page `number`, with owners.
+// The answer for page `number`, with owners, by itself.
 void answer_page(World& world, u32 number, Answer& answer);
 
 } // namespace objr

@@ -38,6 +38,7 @@ typedef long long objr_s64;
 #define OBJR_ENOSPC 28
 #define OBJR_ERANGE 34
 #define OBJR_EOVERFLOW 75
+#define OBJR_EOPNOTSUPP 95
 
 /* ---- memory ------------------------------------------------------------------------------------------------- */
 

@@ -23,8 +23,8 @@ struct objr_object; /* what a descriptor is bound to: a real file or a named obj
 struct objr_params {
 	objr_u32 pool_mb; /* 1 .. 1048576 */
 	objr_u32 levels; /* of the page tables: 4 or 5 */
-	const char *scheme; /* "classic" */
-	objr_u32 swap_mb; /* MiB of swap, 0 .. 1048576; 0: none */
+	const char *scheme; /* a name as objr_set_scheme takes it */
+	objr_u32 swap_mb; /* MiB of swap, 0 .. 1048576: a limit, memory is taken page by page; 0: none */
 };
 
 /* -EINVAL: a bad parameter, named in the log. -ENOMEM: the pool could not be had. */
@@ -64,6 +64,33 @@ int objr_mm_move(struct objr_mm *mm, objr_u64 from, objr_u64 to, objr_u64 len, s
 void objr_mm_unmap(struct objr_mm *mm, objr_u64 start, objr_u64 end);
 /* mprotect: OBJR_VM_{READ,WRITE,EXEC} of [start, end) become flags. Under the process's mmap_lock. -ENOMEM. */
 int objr_mm_protect(struct objr_mm *mm, objr_u64 start, objr_u64 end, objr_u32 flags);
+
+#define OBJR_REMAP_NONBLOCK 1u
+/*
+ * remap_file_pages: [start, start+len), page aligned and not empty, shows the object's pages from pgoff on. The range is mapped
+ * shared from one object, in one Vma or in several. NONBLOCK: populate nothing. What cannot be populated comes with
+ * the faults, or SIGBUSes there. The caller holds the process's mmap_lock for write. -EINVAL: not such a range, or pgoff
+ * does not fit a PTE; -ENOMEM.
+ */
+int objr_mm_remap(struct objr_mm *mm, objr_u64 start, objr_u64 len, objr_u64 pgoff, objr_u32 flags);
+
+enum objr_advice { /* the numbers of the uapi */
+	OBJR_ADVISE_NORMAL,
+	OBJR_ADVISE_RANDOM,
+	OBJR_ADVISE_SEQUENTIAL,
+	OBJR_ADVISE_WILLNEED,
+	OBJR_ADVISE_DONTNEED,
+	OBJR_ADVISE_COLD,
+	OBJR_ADVISE_PAGEOUT,
+	OBJR_ADVISE_LOCK,
+	OBJR_ADVISE_UNLOCK,
+};
+/*
+ * Advice on [start, start+len), page aligned and mapped without a hole. The caller holds the process's mmap_lock for write.
+ * -EOPNOTSUPP: advice that is not there yet; -EINVAL: not known; -ENOMEM. LOCK populates what the process may read, and
+ * stays in force when that fails: -ENOMEM, -EIO, -EACCES.
+ */
+int objr_mm_advise(struct objr_mm *mm, objr_u64 start, objr_u64 len, objr_u32 advice);
 
 #define OBJR_FAULT_WRITE 1u
 #define OBJR_FAULT_EXEC 2u
@@ -118,7 +145,11 @@ void objr_show_stats(struct objr_world *world, struct objr_out *out);
 /* Full forward and reverse check; 0 = ok, 1 = bad, -ENOMEM: could not run. The text is written in every case. */
 int objr_show_verify(struct objr_world *world, struct objr_out *out);
 void objr_show_scheme(struct objr_world *world, struct objr_out *out);
-int objr_set_scheme(struct objr_world *world, const char *name); /* -EINVAL unknown */
+/*
+ * Switch to the scheme of that name while processes run. Nothing changes for them, also not if it is refused: -EINVAL
+ * unknown name, -EBUSY something stands in the way, -ENOMEM. why: then one line that says it, without its end.
+ */
+int objr_set_scheme(struct objr_world *world, const char *name, char *why, objr_u32 why_bytes);
 
 /*
  * Lists that stream: show the item at or after *position and set *position behind it; 0: there was none, nothing is
@@ -142,6 +173,32 @@ struct objr_query {
 void objr_query_parse(struct objr_query *query, const char *text, objr_u64 length);
 int objr_show_query(struct objr_world *world, const struct objr_query *query, objr_u64 *position, struct objr_out *out);
 int objr_show_graph(struct objr_world *world, const struct objr_query *query, objr_u64 *position, struct objr_out *out);
+
+/*
+ * Commands: a verb on the pages of a selector. Plain data like objr_query, which is a part of it; parsed once, run as often as
+ * wanted. Bad words are kept and reported by error.
+ */
+enum objr_verb {
+	OBJR_VERB_NONE,
+	OBJR_VERB_REFERENCED, /* uses since the last time, and forget them */
+	OBJR_VERB_UNMAP, /* try_to_unmap */
+	OBJR_VERB_MKCLEAN, /* page_mkclean */
+	OBJR_VERB_REVOKE, /* take the page from everybody; the data goes to another frame */
+};
+#define OBJR_COMMAND_PEEK 1u /* referenced: forget nothing */
+struct objr_command {
+	struct objr_query query; /* the selector, and json */
+	objr_u32 verb; /* enum objr_verb */
+	objr_u32 options;
+	objr_s32 error; /* 0, or -EINVAL with the reason in message */
+	char message[120];
+};
+void objr_command_parse(struct objr_command *command, const char *text, objr_u64 length);
+/*
+ * Run it on every page selected, and write what came of it. What a page answers (unmap: FAIL) is no error. The error of a
+ * bad command, which is worded as well; -ENOENT: the selector chose no page; -ENOMEM: not all could be done, the text says it.
+ */
+int objr_run_command(struct objr_world *world, const struct objr_command *command, struct objr_out *out);
 
 #ifdef __cplusplus
 }

@@ -61,4 +61,56 @@ struct objrmap_who {
 };
 #define OBJRMAP_IOC_WHO _IOWR('o', 4, struct objrmap_who)
 
+/*
+ * Nonlinear mapping, with the semantics of remap_file_pages(2): [start, start + size) of the caller's memory shows the
+ * pages of the object from pgoff on, whatever was linear there. The range lies within one mapping of a shared view of
+ * an object (of this device; through which descriptor it was made does not matter). What was mapped is dropped, its
+ * data is in the object. Without NONBLOCK the pages are mapped at once, as far as they can be had; an access to what is
+ * beyond the end of the object is SIGBUS, as always. Asking for the pages that a mapping shows anyway, while all of it is still
+ * linear, changes nothing.
+ *
+ * Stricter than the system call, which rounds start and size down: both must be multiples of the page size.
+ *
+ * EINVAL: unaligned, empty or overflowing range, unknown flags, reserved not 0, pgoff beyond what a file may have, or a range
+ * that is not within one shared mapping. ENOMEM: nothing has changed.
+ */
+#define OBJRMAP_REMAP_NONBLOCK 1u /* populate nothing: the pages come with the faults */
+struct objrmap_remap {
+	__u64 start;
+	__u64 size; /* bytes */
+	__u64 pgoff; /* pages */
+	__u32 flags;
+	__u32 reserved; /* 0 */
+};
+#define OBJRMAP_IOC_REMAP _IOW('o', 5, struct objrmap_remap)
+
+/*
+ * Advice on [start, start + len) of the caller's memory, as madvise(2) and mlock(2) take it for other memory: start is
+ * aligned, len is rounded up to pages, 0 does nothing. Every page of the range must be mapped from this device, else ENOMEM
+ * and nothing has changed.
+ *
+ * LOCK		keep the pages in memory: they are brought in now, and neither unmapped nor reclaimed. EPERM without
+ *		CAP_IPC_LOCK if RLIMIT_MEMLOCK is 0 (pool memory is not counted towards it). ENOMEM, EIO: the range is locked, but
+ *		not every page could be brought in. Not inherited by fork.
+ * UNLOCK	undo LOCK
+ * RANDOM, SEQUENTIAL, NORMAL	how the range will be used: of the first two, uses do not count as references
+ * DONTNEED, PAGEOUT, WILLNEED, COLD	declared, not there yet: EOPNOTSUPP
+ */
+#define OBJRMAP_ADVISE_NORMAL 0u
+#define OBJRMAP_ADVISE_RANDOM 1u
+#define OBJRMAP_ADVISE_SEQUENTIAL 2u
+#define OBJRMAP_ADVISE_WILLNEED 3u
+#define OBJRMAP_ADVISE_DONTNEED 4u
+#define OBJRMAP_ADVISE_COLD 5u
+#define OBJRMAP_ADVISE_PAGEOUT 6u
+#define OBJRMAP_ADVISE_LOCK 7u
+#define OBJRMAP_ADVISE_UNLOCK 8u
+struct objrmap_advise {
+	__u64 start;
+	__u64 len; /* bytes */
+	__u32 advice;
+	__u32 reserved; /* 0 */
+};
+#define OBJRMAP_IOC_ADVISE _IOW('o', 6, struct objrmap_advise)
+
 #endif /* _UAPI_OBJRMAP_H */

@@ -147,6 +147,13 @@
 	CASE(verify_sees_broken_tables) \
 	CASE(verify_sees_broken_objects)
 
+/* command.cpp: commands on pages: their words, and what they answer. */
+#define OBJR_CASES_COMMAND(CASE) \
+	CASE(command_parse) \
+	CASE(command_parse_errors) \
+	CASE(command_selects) \
+	CASE(command_mkclean)
+
 /* compare.cpp: the schemes side by side, each on the same work. */
 #define OBJR_CASES_COMPARE(CASE) \
 	CASE(runner_knows_every_scheme)
@@ -169,6 +176,7 @@
 	EACH(swap, OBJR_CASES_SWAP)	\
 	EACH(random, OBJR_CASES_RANDOM)	\
 	EACH(inspect, OBJR_CASES_INSPECT) \
+	EACH(command, OBJR_CASES_COMMAND) \
 	SUITE(compare, OBJR_CASES_COMPARE)
 
 #endif

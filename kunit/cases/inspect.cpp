@@ -1,73 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 // Text out of structures: selectors, answers, lists, graphs, and that the verifier sees what is wrong.
-#include "fixture.h"
-
-#include "objrmap/inspect.h"
+#include "text_fixture.h"
 
 using namespace objr;
 using namespace objr::test;
 
 namespace {
-
-// What the core prints, as one text.
-class Text : Pinned {
-public:
-    explicit Text(objr_test* test) : out_(objr_test_out_create(64 * 1024)) {
-        if (!out_) {
-            objr_test_fail(test, __FILE__, __LINE__, "no memory for the text");
-        }
-    }
-    ~Text() {
-        if (out_) {
-            objr_test_out_destroy(out_);
-        }
-    }
-    explicit operator bool() const { return out_ != nullptr; }
-    const char* c_str() const { return objr_test_out_text(out_); }
-
-    // The whole stream; returns the number of its items.
-    u32 query(const TestWorld& world, const char* selector) { return stream(world, selector, objr_show_query); }
-    u32 graph(const TestWorld& world, const char* selector) { return stream(world, selector, objr_show_graph); }
-    u32 list(const TestWorld& world, objr_list list) {
-        objr_test_out_clear(out_);
-        u32 items = 0;
-        for (objr_u64 position = 0; objr_show_list(world.handle(), list, &position, out_) != 0;) {
-            items++;
-        }
-        return items;
-    }
-    s32 verify(const TestWorld& world) {
-        objr_test_out_clear(out_);
-        return objr_show_verify(world.handle(), out_);
-    }
-    const char* stats(const TestWorld& world) {
-        objr_test_out_clear(out_);
-        objr_show_stats(world.handle(), out_);
-        return c_str();
-    }
-    u32 count(const char* part) const {
-        u32 found = 0;
-        for (const char* at = __builtin_strstr(c_str(), part); at; at = __builtin_strstr(at + 1, part)) {
-            found++;
-        }
-        return found;
-    }
-
-private:
-    using Show = int (*)(objr_world*, const objr_query*, objr_u64*, objr_out*);
-    u32 stream(const TestWorld& world, const char* selector, Show show) {
-        objr_query query;
-        objr_query_parse(&query, selector, __builtin_strlen(selector));
-        objr_test_out_clear(out_);
-        u32 items = 0;
-        for (objr_u64 position = 0; show(world.handle(), &query, &position, out_) != 0;) {
-            items++;
-        }
-        return items;
-    }
-
-    objr_out* out_;
-};
 
 objr_query parsed(const char* text) {
     objr_query query;
@@ -82,15 +20,6 @@ struct InScheme {
     }
     const char* c_str() const { return words.words.c_str(); }
     WordsOf<160> words;
-};
-
-// "page N" of what a process maps.
-struct Selector {
-    Selector(const World& world, const Page& page, const char* options = "") {
-        words.words.add("page ").decimal(world.pool.number(page)).add(options);
-    }
-    const char* c_str() const { return words.words.c_str(); }
-    WordsOf<64> words;
 };
 
 } // namespace

@@ -2,27 +2,11 @@
 // Selectors as users write them into `query` and `graph`: words between blanks, any bytes at all.
 //
 //   pfn X | page N | pid P addr X | mm M addr X | file NAME pgoff N | range page A B      then: json, explain
-//
-// Numbers are decimal or 0x hex. NAME may have \xNN for a byte, as names are printed. The first bad word is reported with what
-// might stand in its place.
-#include "objrmap/inspect.h"
+#include "query_parser.h"
 
 namespace objr {
 
 namespace {
-
-struct Word {
-    const char* bytes = nullptr;
-    u64 length = 0;
-
-    bool is(const char* text) const {
-        u64 i = 0;
-        while (i < length && text[i] != '\0' && text[i] == bytes[i]) {
-            i++;
-        }
-        return i == length && text[i] == '\0';
-    }
-};
 
 bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 
@@ -40,33 +24,16 @@ u32 digit_value(char c) {
     return 16;
 }
 
-class Parser {
-public:
-    Parser(objr_query& query, const char* text, u64 length)
-        : query_(query), at_(text), end_(text + length), message_(query.message, sizeof(query.message)) {}
+} // namespace
 
-    void parse();
+SelectorParser::SelectorParser(objr_query& query, const char* text, u64 length)
+    : query_(query), at_(text), end_(text + length), message_(query.message, sizeof(query.message)) {
+    while (at_ != end_ && end_[-1] == '\0') { // programs that write their terminator too
+        end_--;
+    }
+}
 
-private:
-    static constexpr const char* kSelectors = "pfn, page, pid, mm, file or range";
-    static constexpr const char* kNumber = "a number, decimal or 0x hex";
-    static constexpr const char* kAddress = "an address, 0x hex or decimal";
-
-    bool parse_selector(const Word& first);
-    bool parse_options();
-    bool next(Word& word);
-    bool keyword(const char* expected);
-    bool number(u64& value, const char* expected, u64 most = ~0ull);
-    bool name();
-    bool bad(const Word& word, const char* expected);
-
-    objr_query& query_;
-    const char* at_;
-    const char* end_;
-    Words message_;
-};
-
-bool Parser::bad(const Word& word, const char* expected) {
+bool SelectorParser::bad(const Word& word, const char* expected) {
     if (word.length == 0) {
         message_.add("selector ends too early: expected ").add(expected);
     } else {
@@ -77,7 +44,7 @@ bool Parser::bad(const Word& word, const char* expected) {
 }
 
 // False: there are no more; the word is empty then.
-bool Parser::next(Word& word) {
+bool SelectorParser::next(Word& word) {
     while (at_ != end_ && is_blank(*at_)) {
         at_++;
     }
@@ -89,13 +56,13 @@ bool Parser::next(Word& word) {
     return word.length != 0;
 }
 
-bool Parser::keyword(const char* expected) {
+bool SelectorParser::keyword(const char* expected) {
     Word word;
     next(word);
     return word.is(expected) || bad(word, expected);
 }
 
-bool Parser::number(u64& value, const char* expected, u64 most) {
+bool SelectorParser::number(u64& value, const char* expected, u64 most) {
     Word word;
     next(word);
     const bool hex = word.length > 2 && word.bytes[0] == '0' && (word.bytes[1] == 'x' || word.bytes[1] == 'X');
@@ -118,7 +85,7 @@ bool Parser::number(u64& value, const char* expected, u64 most) {
 }
 
 // As it is printed: a backslash, x and two digits stand for a byte.
-bool Parser::name() {
+bool SelectorParser::name() {
     Word word;
     if (!next(word)) {
         return bad(word, "the name of a file or object");
@@ -148,7 +115,7 @@ bool Parser::name() {
     return true;
 }
 
-bool Parser::parse_selector(const Word& first) {
+bool SelectorParser::selector(const Word& first) {
     constexpr u64 kIds = 0xffffffff;
     QueryKind kind = QueryKind::none;
     bool good = false;
@@ -185,35 +152,33 @@ bool Parser::parse_selector(const Word& first) {
     return good;
 }
 
-bool Parser::parse_options() {
+bool SelectorParser::nothing(const char* what_to_write) {
+    message_.add(what_to_write);
+    query_.error = -OBJR_EINVAL;
+    return false;
+}
+
+namespace {
+
+bool parse_query(SelectorParser& parser, objr_query& query) {
     Word word;
-    while (next(word)) {
+    if (!parser.next(word)) {
+        return parser.nothing(
+            "nothing selected: write pfn X, page N, pid P addr X, mm M addr X, file NAME pgoff N or range page A B");
+    }
+    if (!parser.selector(word)) {
+        return false;
+    }
+    while (parser.next(word)) {
         if (word.is("json")) {
-            query_.options |= static_cast<u32>(QueryOption::json);
+            query.options |= static_cast<u32>(QueryOption::json);
         } else if (word.is("explain")) {
-            query_.options |= static_cast<u32>(QueryOption::explain);
+            query.options |= static_cast<u32>(QueryOption::explain);
         } else {
-            return bad(word, "json, explain or the end");
+            return parser.bad(word, "json, explain or the end");
         }
     }
     return true;
-}
-
-void Parser::parse() {
-    while (at_ != end_ && end_[-1] == '\0') { // programs that write their terminator too
-        end_--;
-    }
-    Word word;
-    if (!next(word)) {
-        message_.add(
-            "nothing selected: write pfn X, page N, pid P addr X, mm M addr X, file NAME pgoff N or range page A B");
-        query_.error = -OBJR_EINVAL;
-        return;
-    }
-    if (!parse_selector(word) || !parse_options()) {
-        query_.kind = static_cast<u32>(QueryKind::none);
-        query_.options = 0; // what is wrong is said in a line, whether `json` came before or behind it
-    }
 }
 
 } // namespace
@@ -222,5 +187,9 @@ void Parser::parse() {
 
 extern "C" void objr_query_parse(objr_query* query, const char* text, objr_u64 length) {
     *query = {};
-    objr::Parser(*query, text, length).parse();
+    objr::SelectorParser parser(*query, text, length);
+    if (!objr::parse_query(parser, *query)) {
+        query->kind = static_cast<objr_u32>(objr::QueryKind::none);
+        query->options = 0; // what is wrong is said in a line, whether `json` came before or behind it
+    }
 }

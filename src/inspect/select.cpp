@@ -10,32 +10,28 @@ namespace {
 
 constexpr u64 kBehindAll = 1ull << 62; // of every stream; fits a file position
 
-// Ask until the answer stands. locate() -> Page* with a reference, called with quiesce held for read; nullptr: there is no page
+// Visit until it is done. locate() -> Page* with a reference, called with quiesce held for read; nullptr: there is no page
 // (any more). False: there was none.
 template <class Locate>
-bool ask(World& world, Answer& answer, Locate&& locate) {
+bool visit_located(World& world, PageVisitor& visitor, Locate&& locate) {
     for (u32 attempt = 0; attempt < Answer::kAttempts; attempt++) {
-        answer.release();
-        Answer::State state;
+        PageVisitor::Step step;
+        visitor.prepare();
         {
             SharedGuard quiesce(world.quiesce);
             Page* page = locate();
             if (!page) {
                 return false;
             }
-            state = answer.take(world, *page);
+            step = visitor.visit(world, *page);
             world.pool.put(*page);
         }
-        if (state == Answer::State::stands) {
-            answer.find_owners();
-            return true;
-        }
-        if (state == Answer::State::no_memory) {
-            return true;
+        if (step == PageVisitor::Step::done) {
+            break;
         }
         objr_cond_resched();
     }
-    return true; // says retry
+    return true;
 }
 
 // The page that mm maps at address, referenced; nullptr: the reason says why there is none.
@@ -59,22 +55,22 @@ Page* locate_at(World& world, Mm& mm, Vaddr address, Words& reason) {
     return nullptr;
 }
 
-Selected answer_at(World& world, Mm& mm, u64 address, Answer& answer, Words& reason) {
+Selected answer_at(World& world, Mm& mm, u64 address, PageVisitor& visitor, Words& reason) {
     const Vaddr page_address = page_start(Vaddr(address));
     WordsOf<200> why; // of the last attempt
-    const bool found = ask(world, answer, [&] { return locate_at(world, mm, page_address, why.words); });
+    const bool found = visit_located(world, visitor, [&] { return locate_at(world, mm, page_address, why.words); });
     if (!found) {
         reason.add(why.words.c_str());
     }
     return found ? Selected::answer : Selected::error;
 }
 
-Selected select_mm(World& world, const objr_query& query, Answer& answer, Words& reason) {
+Selected select_mm(World& world, const objr_query& query, PageVisitor& visitor, Words& reason) {
     u64 id = query.first;
     Mm* mm = world.get_mm_from(id);
     Selected result = Selected::error;
     if (mm && id == query.first) {
-        result = answer_at(world, *mm, query.address, answer, reason);
+        result = answer_at(world, *mm, query.address, visitor, reason);
     } else {
         reason.add("no mm ").decimal(query.first).add(": the file mms lists them");
     }
@@ -95,7 +91,7 @@ Mm* mm_of_process(World& world, u64 process) {
     }
 }
 
-Selected select_pid(World& world, const objr_query& query, Answer& answer, Words& reason) {
+Selected select_pid(World& world, const objr_query& query, PageVisitor& visitor, Words& reason) {
     const u64 process = objr_mm_of_pid(static_cast<u32>(query.first));
     if (process == 0) {
         reason.add("no process ").decimal(query.first).add(" with an address space");
@@ -106,7 +102,7 @@ Selected select_pid(World& world, const objr_query& query, Answer& answer, Words
         reason.add("pid ").decimal(query.first).add(" maps nothing of the pool");
         return Selected::error;
     }
-    const Selected result = answer_at(world, *mm, query.address, answer, reason);
+    const Selected result = answer_at(world, *mm, query.address, visitor, reason);
     mm->put();
     return result;
 }
@@ -123,7 +119,7 @@ FileMapping* file_of_name(World& world, const char* name, u64* id) {
     }
 }
 
-Selected select_file(World& world, const objr_query& query, u64* position, Answer& answer, Words& reason) {
+Selected select_file(World& world, const objr_query& query, u64* position, PageVisitor& visitor, Words& reason) {
     u64 id = *position;
     FileMapping* file = file_of_name(world, query.name, &id);
     if (!file) {
@@ -136,7 +132,7 @@ Selected select_file(World& world, const objr_query& query, u64* position, Answe
         return first ? Selected::error : Selected::end;
     }
     *position = id + 1;
-    const bool found = ask(world, answer, [&] { return file->find_page(query.first); });
+    const bool found = visit_located(world, visitor, [&] { return file->find_page(query.first); });
     if (!found) {
         reason.add("no page at pgoff ").hex(query.first).add(" of file ").decimal(id);
         reason.add(query.first < file->size_in_pages() ? ": it is not in memory" : ": it is beyond the end");
@@ -145,60 +141,92 @@ Selected select_file(World& world, const objr_query& query, u64* position, Answe
     return found ? Selected::answer : Selected::error;
 }
 
-Selected select_page(World& world, u64 number, Answer& answer, Words& reason) {
+void visit_number(World& world, u32 number, PageVisitor& visitor) {
+    Page& page = world.pool.page(number);
+    if (!visit_located(world, visitor, [&] { return world.pool.try_get(page) ? &page : nullptr; })) {
+        visitor.visit_free(world, page);
+    }
+}
+
+Selected select_page(World& world, u64 number, PageVisitor& visitor, Words& reason) {
     if (number >= world.pool.size()) {
         reason.add("no page ").decimal(number).add(": the pool has pages 0 to ").decimal(world.pool.size() - 1);
         return Selected::error;
     }
-    answer_page(world, static_cast<u32>(number), answer);
+    visit_number(world, static_cast<u32>(number), visitor);
     return Selected::answer;
 }
 
-Selected select_pfn(World& world, u64 pfn, Answer& answer, Words& reason) {
+Selected select_pfn(World& world, u64 pfn, PageVisitor& visitor, Words& reason) {
     if (const Page* page = world.pool.page_of(Pfn(pfn))) {
-        answer_page(world, world.pool.number(*page), answer);
+        visit_number(world, world.pool.number(*page), visitor);
         return Selected::answer;
     }
     reason.add("pfn ").hex(pfn).add(" is not in the pool: the file pages lists those in use");
     return Selected::error;
 }
 
-Selected select_range(World& world, const objr_query& query, u64* position, Answer& answer, Words& reason) {
+Selected select_range(World& world, const objr_query& query, u64* position, PageVisitor& visitor, Words& reason) {
     const u64 last = min<u64>(query.last, world.pool.size() - 1);
     if (*position != 0 && (query.first > last || *position > last - query.first)) {
         return Selected::end;
     }
     const u64 number = query.first + (*position)++;
-    return select_page(world, number, answer, reason);
+    return select_page(world, number, visitor, reason);
+}
+
+// Asks the reverse map until the answer stands; else the answer says retry.
+class AnswerTaker final : public PageVisitor {
+public:
+    explicit AnswerTaker(Answer& answer) : answer_(answer) {}
+    void prepare() override { answer_.release(); }
+    Step visit(World& world, Page& page) override {
+        return answer_.take(world, page) == Answer::State::unstable ? Step::again : Step::done;
+    }
+    void visit_free(World& world, const Page& page) override { answer_.take_free(world, page); }
+
+private:
+    Answer& answer_;
+};
+
+void find_owners(Answer& answer) {
+    if (answer.state() == Answer::State::stands) {
+        answer.find_owners();
+    }
 }
 
 } // namespace
 
 void answer_page(World& world, u32 number, Answer& answer) {
-    Page& page = world.pool.page(number);
-    if (!ask(world, answer, [&] { return world.pool.try_get(page) ? &page : nullptr; })) {
-        answer.take_free(world, page);
-    }
+    AnswerTaker taker(answer);
+    visit_number(world, number, taker);
+    find_owners(answer);
 }
 
 Selected next_selected(World& world, const objr_query& query, u64* position, Answer& answer, Reason& reason) {
+    AnswerTaker taker(answer);
+    const Selected result = visit_selected(world, query, position, taker, reason.words);
+    find_owners(answer);
+    return result;
+}
+
+Selected visit_selected(World& world, const objr_query& query, u64* position, PageVisitor& visitor, Words& words) {
     const QueryKind kind = kind_of(query);
-    Words& words = reason.words;
     if (kind == QueryKind::range) {
-        return select_range(world, query, position, answer, words);
+        return select_range(world, query, position, visitor, words);
     }
     if (kind == QueryKind::file) {
-        return select_file(world, query, position, answer, words);
+        return select_file(world, query, position, visitor, words);
     }
     if (*position != 0) {
         return Selected::end;
     }
     *position = 1;
     switch (kind) {
-    case QueryKind::pfn: return select_pfn(world, query.first, answer, words);
-    case QueryKind::page: return select_page(world, query.first, answer, words);
-    case QueryKind::pid: return select_pid(world, query, answer, words);
-    case QueryKind::mm: return select_mm(world, query, answer, words);
+    case QueryKind::pfn: return select_pfn(world, query.first, visitor, words);
+    case QueryKind::page: return select_page(world, query.first, visitor, words);
+    case QueryKind::pid: return select_pid(world, query, visitor, words);
+    case QueryKind::mm: return select_mm(world, query, visitor, words);
     default: break;
     }
     words.add(query.message[0] != '\0' ? query.message : "nothing selected");

@@ -75,6 +75,14 @@ extern "C" void objr_show_scheme(objr_world* opaque, objr_out* out) {
 }
 
 // There is one scheme to choose from: to choose it again changes nothing.
-extern "C" int objr_set_scheme(objr_world* opaque, const char* name) {
-    return same_text(world_of(opaque).scheme->name(), name) ? 0 : -OBJR_EINVAL;
+extern "C" int objr_set_scheme(objr_world* opaque, const char* name, char* why, objr_u32 why_bytes) {
+    if (same_text(world_of(opaque).scheme->name(), name)) {
+        return 0;
+    }
+    Words words(why, why_bytes);
+    words.add("no scheme '").escaped(name, __builtin_strlen(name)).add("': there is");
+    for (u32 n = 0; const char* known = scheme_name(n); n++) {
+        words.add(' ').add(known);
+    }
+    return -OBJR_EINVAL;
 }

@@ -63,6 +63,16 @@ int objr_mm_protect(objr_mm* mm, objr_u64 start, objr_u64 end, objr_u32 flags) {
     return mm_of(mm).protect(Vaddr(start), Vaddr(end), flags & (OBJR_VM_READ | OBJR_VM_WRITE | OBJR_VM_EXEC)).as_int();
 }
 
+int objr_mm_remap(objr_mm* mm, objr_u64 start, objr_u64 len, objr_u64 pgoff, objr_u32 flags) {
+    (void)mm, (void)start, (void)len, (void)pgoff, (void)flags;
+    return -OBJR_EOPNOTSUPP;
+}
+
+int objr_mm_advise(objr_mm* mm, objr_u64 start, objr_u64 len, objr_u32 advice) {
+    (void)mm, (void)start, (void)len, (void)advice;
+    return -OBJR_EOPNOTSUPP;
+}
+
 int objr_mm_fault(objr_mm* mm, objr_u64 address, objr_u32 fault, objr_u32 vm_flags, void* token) {
     Access access = (fault & OBJR_FAULT_WRITE) != 0  ? Access::write
                     : (fault & OBJR_FAULT_EXEC) != 0 ? Access::exec

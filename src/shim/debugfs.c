@@ -29,12 +29,9 @@
 #include "debugfs.h"
 #include "text.h"
 
-#define OBJR_SELECTOR_MAX 4095
-#define OBJR_SCHEME_NAME_MAX 63
-
 static struct dentry *objr_debugfs_dir;
 
-/* ---- texts of one piece: stats, verify, scheme ------------------------------------------- */
+/* ---- texts of one piece: stats, verify --------------------------------------------------- */
 
 static int objr_stats_show(struct seq_file *seq, void *unused)
 {
@@ -75,47 +72,6 @@ static const struct file_operations objr_verify_fops = {
 	.owner = THIS_MODULE,
 	.open = objr_verify_open,
 	.read = seq_read,
-	.llseek = seq_lseek,
-	.release = single_release,
-};
-
-static int objr_scheme_show(struct seq_file *seq, void *unused)
-{
-	struct objr_out out = { .seq = seq };
-
-	objr_show_scheme(seq->private, &out);
-	return 0;
-}
-
-static int objr_scheme_open(struct inode *inode, struct file *file)
-{
-	return single_open(file, objr_scheme_show, inode->i_private);
-}
-
-static ssize_t objr_scheme_write(struct file *file, const char __user *buffer, size_t length,
-				 loff_t *position)
-{
-	struct seq_file *seq = file->private_data;
-	char name[OBJR_SCHEME_NAME_MAX + 1];
-	int error;
-
-	if (length > OBJR_SCHEME_NAME_MAX)
-		return -EINVAL;
-	if (copy_from_user(name, buffer, length))
-		return -EFAULT;
-	name[length] = '\0';
-	if (strlen(name) != length)
-		return -EINVAL;
-
-	error = objr_set_scheme(seq->private, strim(name));
-	return error ? error : length;
-}
-
-static const struct file_operations objr_scheme_fops = {
-	.owner = THIS_MODULE,
-	.open = objr_scheme_open,
-	.read = seq_read,
-	.write = objr_scheme_write,
 	.llseek = seq_lseek,
 	.release = single_release,
 };
@@ -297,6 +253,14 @@ static int objr_graph_open(struct inode *inode, struct file *file)
 	return 0;
 }
 
+void objr_seq_restart(struct seq_file *seq)
+{
+	seq->index = 0;
+	seq->from = 0;
+	seq->count = 0;
+	seq->read_pos = 0;
+}
+
 /* The selector that was written becomes the one of this open file, and the last one of all. */
 static void objr_stream_select(struct seq_file *seq, const struct objr_query *query)
 {
@@ -309,11 +273,7 @@ static void objr_stream_select(struct seq_file *seq, const struct objr_query *qu
 	mutex_lock(&seq->lock);
 	stream->query = *query;
 	stream->written = true;
-	/* What is left of the answer to the selector before is not part of this one. */
-	seq->index = 0;
-	seq->from = 0;
-	seq->count = 0;
-	seq->read_pos = 0;
+	objr_seq_restart(seq);
 	mutex_unlock(&seq->lock);
 }
 
@@ -370,6 +330,7 @@ static const struct {
 	const struct file_operations *fops;
 } objr_debugfs_files[] = {
 	{ "anon_vmas", 0400, &objr_anon_vmas_fops },
+	{ "command", 0600, &objr_command_fops },
 	{ "files", 0400, &objr_files_fops },
 	{ "graph", 0600, &objr_graph_fops },
 	{ "mappers", 0400, &objr_mappers_fops },
@@ -409,4 +370,5 @@ void objr_debugfs_init(struct objr_world *world)
 void objr_debugfs_exit(void)
 {
 	debugfs_remove(objr_debugfs_dir);
+	objr_command_exit();
 }

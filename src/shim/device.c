@@ -265,6 +265,10 @@ static long objr_file_ioctl(struct file *filp, unsigned int command, unsigned lo
 		return objr_ioctl_truncate(file, filp, user);
 	case OBJRMAP_IOC_WHO:
 		return objr_ioctl_who(user);
+	case OBJRMAP_IOC_REMAP:
+		return objr_ioctl_remap(user);
+	case OBJRMAP_IOC_ADVISE:
+		return objr_ioctl_advise(user);
 	default:
 		return -ENOTTY;
 	}

@@ -13,6 +13,7 @@
 #include <linux/module.h>
 #include <linux/moduleparam.h>
 #include <linux/pgtable.h>
+#include <linux/string.h>
 
 #include "shim/module.h"
 #include "debugfs.h"
@@ -28,6 +29,10 @@ MODULE_PARM_DESC(pool_mb, "Size of the pool in MiB, 1 to 1048576 (default 64)");
 static char *scheme = "classic";
 module_param(scheme, charp, 0444);
 MODULE_PARM_DESC(scheme, "Reverse-mapping scheme: classic (default)");
+
+static char *swap = "memory";
+module_param(swap, charp, 0444);
+MODULE_PARM_DESC(swap, "Where unmapped anonymous pages go: memory:N for up to N MiB of the kernel's memory, memory for half as much as the pool (default), none");
 
 static char *mode = "0600";
 module_param(mode, charp, 0444);
@@ -48,6 +53,38 @@ static int objr_parse_pool_mb(u32 *mib)
 		pr_err("pool_mb=%u is more memory than is available: give at most %llu\n", *mib,
 		       available);
 		return -ENOMEM;
+	}
+	return 0;
+}
+
+/* What interface documents name and this release has not. */
+static bool objr_swap_is_planned(const char *text)
+{
+	return !strcmp(text, "lz4") || !strncmp(text, "lz4:", 4) || text[0] == '/';
+}
+
+/* Memory is taken page by page as it is needed: N is a limit. */
+static int objr_parse_swap(u32 pool, u32 *mib)
+{
+	static const char size[] = "memory:";
+
+	*mib = 0;
+	if (!strcmp(swap, "none"))
+		return 0;
+	if (!strcmp(swap, "memory")) {
+		*mib = max(pool / 2, 1u);
+		return 0;
+	}
+	if (objr_swap_is_planned(swap)) {
+		pr_err("swap=%s is not there yet, neither compressed memory nor files are: give memory:N (MiB) or none\n",
+		       swap);
+		return -EINVAL;
+	}
+	if (strncmp(swap, size, strlen(size)) || kstrtou32(swap + strlen(size), 10, mib) ||
+	    *mib < 1 || *mib > OBJR_POOL_MB_MAX) {
+		pr_err("swap=%s is not allowed: give memory:N with N from 1 to %u MiB, memory or none\n",
+		       swap, OBJR_POOL_MB_MAX);
+		return -EINVAL;
 	}
 	return 0;
 }
@@ -76,6 +113,9 @@ static int __init objr_init(void)
 	error = objr_parse_pool_mb(&params.pool_mb);
 	if (error)
 		return error;
+	error = objr_parse_swap(params.pool_mb, &params.swap_mb);
+	if (error)
+		return error;
 	error = objr_parse_mode(&bits);
 	if (error)
 		return error;
@@ -97,8 +137,8 @@ static int __init objr_init(void)
 	/* Last, as it cannot fail: a module whose init fails goes away under those who have its files open. */
 	objr_debugfs_init(objr_the_world);
 
-	pr_info("pool of %u MiB, scheme %s, %u-level page tables\n", params.pool_mb, params.scheme,
-		params.levels);
+	pr_info("pool of %u MiB, swap of %u MiB, scheme %s, %u-level page tables\n", params.pool_mb,
+		params.swap_mb, params.scheme, params.levels);
 	return 0;
 }
 

@@ -71,6 +71,10 @@ void objr_device_exit(void);
 /* process_vma.c: mmap of an open file */
 int objr_file_mmap(struct file *file, struct vm_area_struct *vma);
 
+/* process_range.c: ioctls on a range of the current process's memory */
+long objr_ioctl_remap(const void __user *user);
+long objr_ioctl_advise(const void __user *user);
+
 /* process_mm.c */
 
 /* Become a user of the record of mm, which is made if there is none. The caller holds mm's mmap_lock for write. */

@@ -5,8 +5,11 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/bug.h>
+#include <linux/minmax.h>
+#include <linux/mm.h>
 #include <linux/printk.h>
 #include <linux/seq_file.h>
+#include <linux/slab.h>
 #include <linux/stdarg.h>
 #include <linux/string.h>
 
@@ -45,12 +48,64 @@ void objr_warn(const char *what, const char *file, int line)
 	WARN(1, KBUILD_MODNAME ": %s at %s:%d\n", what, file, line);
 }
 
-/* A full buffer is seq_file's business: it comes again with a larger one. */
+/* ---- text of the core ---------------------------------------------------------------------- */
+
+/* Room for bytes more, and for the terminator that the kernel's printf writes. */
+static bool objr_text_grow(struct objr_text *text, size_t bytes)
+{
+	size_t wanted = text->used + bytes + 1;
+	size_t room = text->room;
+	char *larger;
+
+	if (wanted <= room)
+		return true;
+	if (wanted > text->most)
+		return false;
+	room = clamp(max(2 * room, wanted), (size_t)PAGE_SIZE, text->most);
+	larger = kvmalloc(room, GFP_KERNEL_ACCOUNT);
+	if (!larger)
+		return false;
+	if (text->used)
+		memcpy(larger, text->bytes, text->used);
+	kvfree(text->bytes);
+	text->bytes = larger;
+	text->room = room;
+	return true;
+}
+
+static void objr_text_vprintf(struct objr_text *text, const char *format, va_list arguments)
+{
+	va_list again;
+	int length;
+
+	if (text->cut)
+		return;
+	va_copy(again, arguments);
+	length = vsnprintf(NULL, 0, format, again);
+	va_end(again);
+	if (length < 0 || !objr_text_grow(text, length)) {
+		text->cut = true;
+		return;
+	}
+	text->used += vsnprintf(text->bytes + text->used, length + 1, format, arguments);
+}
+
+void objr_text_free(struct objr_text *text)
+{
+	kvfree(text->bytes);
+	text->bytes = NULL;
+	text->used = 0;
+	text->room = 0;
+}
+
 void objr_out_printf(struct objr_out *out, const char *format, ...)
 {
 	va_list arguments;
 
 	va_start(arguments, format);
-	seq_vprintf(out->seq, format, arguments);
+	if (out->text)
+		objr_text_vprintf(out->text, format, arguments);
+	else
+		seq_vprintf(out->seq, format, arguments);
 	va_end(arguments);
 }

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0
+// Commands as users write them into `command`, and what they do to each page of their selector.
+//
+//   referenced SEL [peek] | unmap SEL | mkclean SEL | revoke SEL        SEL: a selector of query_parse.cpp; then: json
+//
+// A result has one line for each page that was in use, of the form that answers have. A page is acted on under its page
+// lock and quiesce (for read); nothing is held while text is written.
+#include "query_parser.h"
+
+namespace objr {
+
+namespace {
+
+constexpr const char* kVerbs = "referenced, unmap, mkclean or revoke";
+
+struct VerbName {
+    const char* name;
+    objr_verb verb;
+};
+constexpr VerbName kVerbNames[] = {
+    {"referenced", OBJR_VERB_REFERENCED},
+    {"unmap", OBJR_VERB_UNMAP},
+    {"mkclean", OBJR_VERB_MKCLEAN},
+    {"revoke", OBJR_VERB_REVOKE},
+};
+
+const char* name_of(u32 verb) {
+    for (const VerbName& known : kVerbNames) {
+        if (known.verb == verb) {
+            return known.name;
+        }
+    }
+    return "none";
+}
+
+// ---- parsing
+
+bool parse_verb(SelectorParser& parser, objr_command& command) {
+    Word word;
+    if (!parser.next(word)) {
+        return parser.nothing("nothing commanded: write referenced, unmap, mkclean or revoke, and a selector");
+    }
+    for (const VerbName& known : kVerbNames) {
+        if (word.is(known.name)) {
+            command.verb = known.verb;
+            return true;
+        }
+    }
+    return parser.bad(word, kVerbs);
+}
+
+bool parse_command(SelectorParser& parser, objr_command& command) {
+    Word word;
+    if (!parse_verb(parser, command)) {
+        return false;
+    }
+    if (!parser.next(word)) {
+        return parser.bad(word, SelectorParser::kSelectors);
+    }
+    if (!parser.selector(word)) {
+        return false;
+    }
+    const bool may_peek = command.verb == OBJR_VERB_REFERENCED;
+    while (parser.next(word)) {
+        if (word.is("json")) {
+            command.query.options |= static_cast<u32>(QueryOption::json);
+        } else if (may_peek && word.is("peek")) {
+            command.options |= OBJR_COMMAND_PEEK;
+        } else {
+            return parser.bad(word, may_peek ? "peek, json or the end" : "json or the end");
+        }
+    }
+    return true;
+}
+
+// ---- running
+
+// What became of one page.
+struct Outcome {
+    enum class State { nothing, free, done, failed };
+
+    State state = State::nothing;
+    PageFacts facts; // after it
+    u32 cleaned = 0; // mkclean: PTEs
+    s32 error = 0; // failed: -errno
+};
+
+class Runner final : public PageVisitor {
+public:
+    explicit Runner(const objr_command& command) : command_(command) {}
+
+    void prepare() override { outcome_ = {}; }
+    Step visit(World& world, Page& page) override;
+    void visit_free(World& world, const Page& page) override {
+        outcome_.state = Outcome::State::free;
+        outcome_.facts.number = world.pool.number(page);
+    }
+    const Outcome& outcome() const { return outcome_; }
+
+private:
+    const objr_command& command_;
+    Outcome outcome_;
+};
+
+PageVisitor::Step Runner::visit(World& world, Page& page) {
+    PageLock lock(page);
+    switch (command_.verb) {
+    case OBJR_VERB_MKCLEAN: outcome_.cleaned = page_mkclean(world, page); break;
+    default: outcome_.error = -OBJR_EOPNOTSUPP; break;
+    }
+    outcome_.state = outcome_.error != 0 ? Outcome::State::failed : Outcome::State::done;
+    collect_facts(world, page, outcome_.facts);
+    outcome_.facts.refcount--; // the one that was taken to look
+    return Step::done;
+}
+
+// ---- the result
+
+class Report : Pinned {
+public:
+    Report(const objr_command& command, objr_out* out) : command_(command), out_(out) {}
+
+    void page(const Outcome& outcome);
+    void error(const char* message) { show_error(out_, message, format_of(command_.query)); }
+
+private:
+    void fields(Emitter& emitter, const Outcome& outcome);
+
+    const objr_command& command_;
+    objr_out* out_;
+};
+
+void Report::fields(Emitter& emitter, const Outcome& outcome) {
+    if (command_.verb == OBJR_VERB_MKCLEAN) {
+        emitter.decimal("cleaned", outcome.cleaned);
+        emitter.decimal("dirty", (outcome.facts.flags & static_cast<u32>(PageFlag::dirty)) != 0 ? 1 : 0);
+    }
+}
+
+void Report::page(const Outcome& outcome) {
+    if (outcome.state == Outcome::State::failed) {
+        WordsOf<120> why;
+        why.words.add(name_of(command_.verb)).add(" of page ").decimal(outcome.facts.number);
+        why.words.add(" failed: error ").decimal(static_cast<u64>(-outcome.error));
+        error(why.words.c_str());
+        return;
+    }
+    Emitter emitter(out_, format_of(command_.query));
+    emitter.begin_answer();
+    emitter.begin_record(name_of(command_.verb));
+    emitter.hex("pfn", outcome.facts.pfn.value);
+    emitter.decimal("index", outcome.facts.number);
+    emitter.decimal("mapcount", outcome.facts.mappings);
+    fields(emitter, outcome);
+    emitter.end_record();
+    emitter.end_answer();
+}
+
+// Run on all that is selected. A page in nobody's use is worth a line only if it was asked for by itself.
+s32 run(World& world, const objr_command& command, Report& report) {
+    const bool range = kind_of(command.query) == QueryKind::range;
+    Runner runner(command);
+    u64 pages = 0;
+    s32 error = 0;
+    for (u64 position = 0;;) {
+        Reason reason;
+        runner.prepare();
+        const Selected selected = visit_selected(world, command.query, &position, runner, reason.words);
+        if (selected == Selected::end) {
+            break;
+        }
+        const Outcome& outcome = runner.outcome();
+        if (selected == Selected::error) {
+            report.error(reason.words.c_str());
+            if (range) {
+                break;
+            }
+        } else if (outcome.state != Outcome::State::free) {
+            report.page(outcome);
+            error = outcome.error != 0 ? outcome.error : error;
+            pages++;
+        } else if (!range) {
+            reason.words.add("page ").decimal(outcome.facts.number).add(" is free: nobody has it");
+            report.error(reason.words.c_str());
+        }
+        objr_cond_resched();
+    }
+    if (range && pages == 0) {
+        report.error("no page of the range is in use");
+    }
+    return pages == 0 ? -OBJR_ENOENT : error;
+}
+
+} // namespace
+
+} // namespace objr
+
+using namespace objr;
+
+extern "C" void objr_command_parse(objr_command* command, const char* text, objr_u64 length) {
+    *command = {};
+    SelectorParser parser(command->query, text, length);
+    if (parse_command(parser, *command)) {
+        return;
+    }
+    command->error = command->query.error;
+    __builtin_memcpy(command->message, command->query.message, sizeof(command->message));
+    command->verb = OBJR_VERB_NONE;
+    command->options = 0;
+    command->query.kind = static_cast<u32>(QueryKind::none);
+    command->query.options = 0; // what is wrong is said in a line
+}
+
+extern "C" int objr_run_command(objr_world* world, const objr_command* command, objr_out* out) {
+    Report report(*command, out);
+    if (command->error != 0) {
+        report.error(command->message);
+        return command->error;
+    }
+    return run(world_of(world), *command, report);
+}
