@@ -80,7 +80,7 @@ static void objr_result_close(struct objr_result *result)
 	text->most += 200;
 	while (text->used && text->bytes[text->used - 1] != '\n')
 		text->used--;
-	objr_out_printf(&out, "error the rest did not fit into %u bytes, but the command has run on all of it: select less\n",
+	objr_out_printf(&out, "error the rest did not fit into %u bytes; the command has run on all: select less\n",
 			OBJR_RESULT_MAX);
 }
 
