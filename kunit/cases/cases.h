@@ -154,6 +154,14 @@
 	CASE(command_selects) \
 	CASE(command_mkclean)
 
+/* pathology.cpp: what one reverse map or another is known to be bad at. */
+#define OBJR_CASES_PATHOLOGY(CASE) \
+	CASE(pathology_forking_server) \
+	CASE(pathology_many_vmas_of_one_file) \
+	CASE(pathology_disjoint_windows) \
+	CASE(pathology_avc_growth) \
+	CASE(pathology_avc_growth_of_the_living)
+
 /* compare.cpp: the schemes side by side, each on the same work. */
 #define OBJR_CASES_COMPARE(CASE) \
 	CASE(runner_knows_every_scheme)
@@ -177,6 +185,7 @@
 	EACH(random, OBJR_CASES_RANDOM)	\
 	EACH(inspect, OBJR_CASES_INSPECT) \
 	EACH(command, OBJR_CASES_COMMAND) \
+	EACH(pathology, OBJR_CASES_PATHOLOGY) \
 	SUITE(compare, OBJR_CASES_COMPARE)
 
 #endif

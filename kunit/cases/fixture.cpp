@@ -3,6 +3,8 @@
 
 #include "objrmap/text.h"
 
+#include <new>
+
 namespace objr::test {
 
 // ---- TestWorld
@@ -109,6 +111,30 @@ Pte Process::pte(u64 page) const {
 Page* Process::page(u64 page) const {
     Pte entry = pte(page);
     return entry.is_present() ? world_->pool.page_of(entry.pfn()) : nullptr;
+}
+
+// ---- Processes
+
+Processes::Processes(objr_test* test, TestWorld& world, u32 count)
+    : test_(test), world_(world), all_(static_cast<Process*>(objr_kvzalloc(count * sizeof(Process)))), count_(count) {
+    for (u32 n = 0; all_ && n < count; n++) {
+        new (&all_[n]) Process(test, world);
+    }
+    if (!all_) {
+        objr_test_fail(test, __FILE__, __LINE__, "no memory for the processes");
+    }
+}
+
+Processes::~Processes() {
+    for (u32 n = 0; all_ && n < count_; n++) {
+        all_[n].~Process();
+    }
+    objr_kvfree(all_);
+}
+
+void Processes::restart(u32 n) {
+    all_[n].~Process();
+    new (&all_[n]) Process(test_, world_);
 }
 
 // ---- Object

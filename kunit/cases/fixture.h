@@ -76,6 +76,24 @@ private:
     Mm* mm_ = nullptr;
 };
 
+// More processes than a stack has room for, numbered.
+class Processes : Pinned {
+public:
+    Processes(objr_test* test, TestWorld& world, u32 count);
+    ~Processes();
+
+    explicit operator bool() const { return all_ != nullptr; } // else the test has failed
+    Process& operator[](u32 n) const { return all_[n]; }
+    u32 count() const { return count_; }
+    void restart(u32 n); // exits; a new one takes its number
+
+private:
+    objr_test* test_;
+    TestWorld& world_;
+    Process* all_;
+    u32 count_;
+};
+
 // A named object for the time of a test, held by a descriptor.
 class Object : Pinned {
 public:
