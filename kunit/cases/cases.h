@@ -164,7 +164,8 @@
 
 /* compare.cpp: the schemes side by side, each on the same work. */
 #define OBJR_CASES_COMPARE(CASE) \
-	CASE(runner_knows_every_scheme)
+	CASE(runner_knows_every_scheme) \
+	CASE(spec_U1_answers_equal_forward_scan)
 
 /* SCHEME(scheme, name): what scheme_name() of the core enumerates; runner_knows_every_scheme compares. */
 #define OBJR_SCHEMES(SCHEME, name)	\
