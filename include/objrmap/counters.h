@@ -30,6 +30,7 @@ enum class Count : u32 {
     rmap_candidates,
     rmap_hits,
     rmap_false_hits,
+    scheme_switches,
     kNumber,
 };
 

@@ -13,7 +13,7 @@
 #pragma once
 
 #include "objrmap/memory.h"
-#include "objrmap/prio_tree.h"
+#include "objrmap/file_index.h"
 #include "objrmap/vma.h"
 
 namespace objr {
@@ -60,15 +60,16 @@ public:
     void note_dirty() { dirtied_.store(1); }
 
     RwSem i_mmap_lock;
-    PrioTree i_mmap; // guarded by i_mmap_lock
+    FileIndex i_mmap; // guarded by i_mmap_lock; its kind changes under quiesce for write and the registry lock
 
 private:
-    FileMapping(World& world, Kind kind) : world_(world), kind_(kind) {}
+    FileMapping(World& world, Kind kind) : i_mmap(FileIndex::Kind::prio_tree), world_(world), kind_(kind) {}
     friend struct World;
     template <class T>
     friend class Cache;
 
     static Result<FileMapping*> create(World& world, Kind kind);
+    static Status enter(World& world, FileMapping& fresh);
     objr_backing* writer() const { return writer_.load_acquire(); }
     Status add_page_locked(Page& page, u64 pgoff);
     Status fill(Page& page, u64 pgoff);

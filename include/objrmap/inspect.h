@@ -58,7 +58,7 @@ struct PageFacts {
     s32 refcount = 0; // without the one who looks
     u32 flags = 0; // PageFlag bits without `locked`
     u64 index = 0;
-    u32 object_id = 0; // of the AnonVma or FileMapping; 0: gone
+    ObjectName object{nullptr, 0}; // anonymous or file; no kind: gone, or there is none
     u32 generation = 0;
     char name[FileMapping::kNameBytes] = {}; // of the file
     const char* scheme = "";

@@ -16,12 +16,16 @@
 //                                      until process PTE installed"
 //   (kernel's i_mmap_rwsem of the device inode: under a page lock, never under the two rmap locks below)
 //   FileMapping::i_mmap_lock  rwsem    i_mmap tree; Vma::start/end/pgoff of file Vmas
-//   AnonVma::lock        rwsem         the list of Vmas; Vma::start/end/pgoff of those
+//   AnonVma::lock        rwsem         its list or tree of Vmas; Vma::start/end/pgoff of   the root's is that of a family;
+//                                      those; the bundle of anonmm; moves in pte_chain     never two
+//   Mm::tree_lock        rwsem         read: walks look up Vmas; write: with Mm::lock,     walks of anonmm and pte_chain
+//                                      the Vma tree and ranges
 //   registry             mutex         who comes and goes in World::mms and ::files,    may allocate inside; no page, table
 //                                      with their counters                              lock or Vma is touched
 //   Mm::upper_lock       spin          Vma::anon_vma (none -> set)
 //   PageTables' own      spin          installation of upper page-table entries
 //   PageTable::lock      spin          the 512 entries of one leaf table                fork, mremap: source, then target (nested)
+//   pte_chain            spin          the chains of some pages (by number)
 //   SwapSpace::lock      spin          slots of the swap space, their free list
 //   Pool::lock           spin          free list, LRU lists
 //

@@ -8,7 +8,8 @@
 //      only if this is the page's only mapping.
 //
 // Ownership: counted. Every Vma's Mm is alive as long as the Vma is linked; the last put() finds no Vma.
-// Locking: `lock_` read: faults and look-ups; write: anything that changes Vmas. All public operations take the World's
+// Locking: `lock_` read: faults and look-ups; write: anything that changes Vmas. `tree_lock_`: the same Vmas for walks, which come
+// from a page and cannot take lock_. All public operations take the World's
 // quiesce lock for read and lock_ themselves, but those named ..._locked.
 // Context: all sleep. Ranges are half-open, page aligned, below address_end(); else EINVAL.
 // Errors: after an error nothing has changed, unless said otherwise.
@@ -23,6 +24,7 @@ namespace objr {
 
 struct World;
 class ZapBatch;
+class MapReserve;
 
 enum class Access : u32 { read, write, exec };
 
@@ -72,9 +74,11 @@ public:
     Vaddr address_end() const { return tables_.address_end(); }
     RwSem& lock() { return lock_; }
     SpinLock& upper_lock() { return upper_lock_; }
-    Vma* find(Vaddr address) const; // the Vma that contains address; lock_ held
-    Vma* first_from(Vaddr address) const; // the first that ends behind address; lock_ held
-    Vma* next(const Vma& vma) const; // lock_ held
+    RwSem& tree_lock() { return tree_lock_; }
+    // lock_ or tree_lock_ held, for these:
+    Vma* find(Vaddr address) const; // the Vma that contains address
+    Vma* first_from(Vaddr address) const; // the first that ends behind address
+    Vma* next(const Vma& vma) const;
     Vma* prev(const Vma& vma) const;
     // nullptr: the Vma tree is whole, else what is wrong with it; lock_ held
     const char* check_vmas() const {
@@ -105,8 +109,8 @@ private:
     bool range_free(Vaddr start, Vaddr end) const;
     bool fully_mapped(Vaddr start, Vaddr end) const;
     void free_tables(Vaddr start, Vaddr end);
-    void insert(Vma& vma);
-    void remove(Vma& vma);
+    void insert_locked(Vma& vma); // with tree_lock_
+    void remove_locked(Vma& vma);
     Result<Vma*> new_vma(Vaddr start, Vaddr end, u64 pgoff, u32 flags, FileMapping* file, objr_region* region);
     void free_vma(Vma* vma);
     void free_all(VmaList& gone);
@@ -119,10 +123,11 @@ private:
     Status fault_in(Vma& vma, Vaddr address, Access access, void* token);
     Status fork_vma(Vma& parent, Vaddr start, Vaddr end, objr_region* region);
     Status copy_entries(Vma& parent, Vaddr start, Vaddr end);
-    bool copy_entry(const Vma& parent, PageTable& source, PageTable& target, Vaddr address);
+    Vaddr copy_leaf(Vma& parent, PageTable& source, PageTable& target, Vaddr start, Vaddr end, MapReserve& reserve);
+    bool copy_entry(const Vma& parent, PageTable& source, PageTable& target, Vaddr address, MapReserve& reserve);
     Status prepare_move(Vaddr from, Vaddr to, u64 length);
-    void move_entries(Vaddr from, Vaddr to, u64 length);
-    static void move_within(PageTable& source, Vaddr from, PageTable& target, Vaddr to, u64 bytes);
+    void move_entries(Vma& vma, Vaddr to);
+    void move_within(Vma& vma, PageTable& source, Vaddr from, PageTable& target, Vaddr to, u64 bytes);
     void move_vma(Vma& vma, Vaddr to, objr_region* region);
 
     World& world_;
@@ -134,7 +139,8 @@ private:
     RwSem lock_;
     SpinLock upper_lock_; // Vma::anon_vma, none -> set
     PageTables tables_;
-    RbTree<Vma, &Vma::mm_node> vmas_; // guarded by lock_
+    RwSem tree_lock_;
+    RbTree<Vma, &Vma::mm_node> vmas_; // written with lock_ and tree_lock_, read with either
     Atomic<u32> vma_count_{0};
     Atomic<u64> resident_{0};
 };

@@ -45,13 +45,19 @@ enum class PageFlag : unsigned long {
 class MappingWord {
 public:
     constexpr MappingWord() = default;
-    static MappingWord anon(AnonVma* object) { return MappingWord(reinterpret_cast<u64>(object) | kAnonBit); }
+    // nullptr: an anonymous page that has no object (yet, any more, or under pte_chain)
+    static MappingWord anon(const void* object) { return MappingWord(reinterpret_cast<u64>(object) | kAnonBit); }
     static MappingWord file(FileMapping* object) { return MappingWord(reinterpret_cast<u64>(object)); }
 
     bool is_none() const { return word_ == 0; }
     bool is_anon() const { return (word_ & kAnonBit) != 0; }
     bool is_file() const { return word_ != 0 && !is_anon(); }
-    AnonVma* anon_vma() const { return is_anon() ? reinterpret_cast<AnonVma*>(word_ & ~kAnonBit) : nullptr; }
+    AnonVma* anon_vma() const { return anon_object<AnonVma>(); }
+    // The object of an anonymous page, of whatever type the scheme has; nullptr: none.
+    template <class T>
+    T* anon_object() const {
+        return is_anon() ? reinterpret_cast<T*>(word_ & ~kAnonBit) : nullptr;
+    }
     FileMapping* file_mapping() const { return is_file() ? reinterpret_cast<FileMapping*>(word_) : nullptr; }
     friend bool operator==(MappingWord, MappingWord) = default;
 

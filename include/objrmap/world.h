@@ -27,7 +27,9 @@ struct World : Pinned {
     Counters counters;
     SwapSpace swap;
     PercpuRwSem quiesce;
-    Scheme* scheme = nullptr; // immutable
+    // Changes under quiesce for write: who holds quiesce for read sees one scheme.
+    Scheme& scheme() const { return *scheme_.load(); }
+    void set_scheme(Scheme& scheme) { scheme_.store(&scheme); }
     u32 levels = 4; // immutable
 
     Mutex registry;
@@ -41,6 +43,7 @@ struct World : Pinned {
     Cache<PageTable> table_cache;
     Cache<FileMapping> file_cache;
     Cache<AnonVma> anon_vma_cache;
+    Cache<AnonVmaChain> avc_cache;
 
     u32 next_id() { return last_id.fetch_add(1) + 1; }
     // The Mm, file with this id or the first one behind; with a reference; nullptr: none. Sets id.
@@ -49,7 +52,9 @@ struct World : Pinned {
 
 private:
     Status init(const objr_params& params);
+    Atomic<Scheme*> scheme_{nullptr};
     bool has_quiesce_ = false; // immutable after init
+    bool started_ = false; // the scheme; immutable after init
 };
 
 } // namespace objr

@@ -35,6 +35,7 @@ typedef long long objr_s64;
 #define OBJR_EBUSY 16
 #define OBJR_EEXIST 17
 #define OBJR_EINVAL 22
+#define OBJR_EOPNOTSUPP 95
 #define OBJR_ENOSPC 28
 #define OBJR_ERANGE 34
 #define OBJR_EOVERFLOW 75
@@ -95,9 +96,11 @@ enum objr_lock_class {
 	OBJR_LOCK_PAGE, /* bit lock with a lockdep map of its own */
 	OBJR_LOCK_I_MMAP, /* rwsem */
 	OBJR_LOCK_ANON, /* rwsem */
+	OBJR_LOCK_TREE, /* rwsem: the Vmas of an Mm, for walks */
 	OBJR_LOCK_REGISTRY, /* mutex */
 	OBJR_LOCK_UPPER_TABLE, /* spin: installation of upper-level entries, vma->anon_vma */
 	OBJR_LOCK_TABLE, /* spin: leaf page table */
+	OBJR_LOCK_PTE_CHAIN, /* spin: the chains of some pages */
 	OBJR_LOCK_SWAP, /* spin: slots of the swap space */
 	OBJR_LOCK_POOL, /* spin */
 	OBJR_LOCK_NR

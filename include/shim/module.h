@@ -44,6 +44,11 @@ void objr_mm_put(struct objr_mm *mm);
 #define OBJR_VM_SHARED 8u /* writes go to the object; clear: copy-on-write */
 #define OBJR_VM_MAYSHARE 16u
 #define OBJR_VM_MAYWRITE 32u
+/* The core's own, never passed in: */
+#define OBJR_VM_LOCKED 64u /* advice LOCK: not to be taken away */
+#define OBJR_VM_RANDOM 128u /* advice RANDOM */
+#define OBJR_VM_SEQUENTIAL 256u /* advice SEQUENTIAL */
+#define OBJR_VM_NONLINEAR 512u /* has been remapped: any page of the file may be anywhere */
 
 /*
  * Map [start, end) with linear pgoff (pages). object: NULL for private anonymous memory. region: the process side, a

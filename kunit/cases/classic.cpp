@@ -8,7 +8,7 @@ using namespace objr::test;
 // ---- C1: the anon_vma of a Vma
 
 OBJR_TEST(spec_C1_prepared_by_the_first_fault) {
-    TestWorld world(test);
+    TestWorld world(test, 1, 4, "classic");
     Process a(test, world);
     OBJR_ASSERT(a.map(0, 8));
     OBJR_EXPECT(a.vma(0)->anon_vma == nullptr);
@@ -23,7 +23,7 @@ OBJR_TEST(spec_C1_prepared_by_the_first_fault) {
 }
 
 OBJR_TEST(spec_C1_reuses_the_neighbours) {
-    TestWorld world(test);
+    TestWorld world(test, 1, 4, "classic");
     Process a(test, world);
     OBJR_ASSERT(a.map(0, 4));
     a.store(0, 1);
@@ -39,7 +39,7 @@ OBJR_TEST(spec_C1_reuses_the_neighbours) {
 }
 
 OBJR_TEST(spec_C1_fork_joins_at_the_tail) {
-    TestWorld world(test);
+    TestWorld world(test, 1, 4, "classic");
     Process a(test, world);
     Process b(test, world);
     Process c(test, world);
@@ -58,7 +58,7 @@ OBJR_TEST(spec_C1_fork_joins_at_the_tail) {
 }
 
 OBJR_TEST(spec_C1_last_unlink_frees) {
-    TestWorld world(test);
+    TestWorld world(test, 1, 4, "classic");
     Process a(test, world);
     Process b(test, world);
     OBJR_ASSERT(a.map(0, 4));
@@ -74,7 +74,7 @@ OBJR_TEST(spec_C1_last_unlink_frees) {
 // ---- C2: who is in which index
 
 OBJR_TEST(spec_C2_file_vmas) {
-    TestWorld world(test);
+    TestWorld world(test, 1, 4, "classic");
     Object object(test, world, "both", 8);
     Process a(test, world);
     OBJR_ASSERT(a.map(0, 8, kShared, object.get(), 0));
@@ -99,7 +99,7 @@ OBJR_TEST(spec_C3_fault_allocates_nothing) {
     if (!objr_test_can_fail_allocations()) {
         OBJR_TEST_SKIP("allocations are not counted here");
     }
-    TestWorld world(test);
+    TestWorld world(test, 1, 4, "classic");
     Process a(test, world);
     OBJR_ASSERT(a.map(0, 256));
     a.store(0, 1); // the first anon_vma, the tables
@@ -114,7 +114,7 @@ OBJR_TEST(spec_C4_fork_costs_by_vma) {
     if (!objr_test_can_fail_allocations()) {
         OBJR_TEST_SKIP("allocations are not counted here");
     }
-    TestWorld world(test);
+    TestWorld world(test, 1, 4, "classic");
     Process a(test, world);
     Process few(test, world);
     Process many(test, world);
@@ -133,7 +133,7 @@ OBJR_TEST(spec_C4_fork_costs_by_vma) {
 }
 
 OBJR_TEST(spec_C4_forked_file_vma_joins_the_set) {
-    TestWorld world(test);
+    TestWorld world(test, 1, 4, "classic");
     Object object(test, world, "set", 8);
     Process a(test, world);
     Process b(test, world);
@@ -153,7 +153,7 @@ OBJR_TEST(spec_C4_forked_file_vma_joins_the_set) {
 // ---- C5: from a page to its family
 
 OBJR_TEST(spec_C5_stale_mapping_is_not_believed) {
-    TestWorld world(test);
+    TestWorld world(test, 1, 4, "classic");
     Process a(test, world);
     OBJR_ASSERT(a.map(0, 4));
     a.store(0, 1);
@@ -169,14 +169,14 @@ OBJR_TEST(spec_C5_stale_mapping_is_not_believed) {
     OBJR_ASSERT(b.map(0, 4));
     b.store(0, 2);
     OBJR_EXPECT_EQ(count_mappers(*world, *page), 0);
-    OBJR_EXPECT_EQ(world->scheme->anon_id(*b.page(0)), b.vma(0)->anon_vma->id.load());
+    OBJR_EXPECT_EQ(world->scheme().object_of(*b.page(0)).id, b.vma(0)->anon_vma->id.load());
     world->pool.put(*page);
 }
 
 // ---- C8: the early stop counts mappings found
 
 OBJR_TEST(spec_C8_early_stop) {
-    TestWorld world(test);
+    TestWorld world(test, 1, 4, "classic");
     Process a(test, world);
     Process b(test, world);
     Process c(test, world);
@@ -199,7 +199,7 @@ OBJR_TEST(spec_C8_early_stop) {
 // ---- C15: mkclean
 
 OBJR_TEST(spec_C15_mkclean) {
-    TestWorld world(test);
+    TestWorld world(test, 1, 4, "classic");
     Object object(test, world, "clean", 4);
     Process a(test, world);
     Process b(test, world);
@@ -226,7 +226,7 @@ OBJR_TEST(spec_C15_mkclean) {
 }
 
 OBJR_TEST(spec_C15_mkclean_of_many) {
-    TestWorld world(test);
+    TestWorld world(test, 1, 4, "classic");
     Object object(test, world, "many", 1);
     Process a(test, world);
     OBJR_ASSERT(a.alive());
@@ -249,7 +249,7 @@ OBJR_TEST(spec_C15_mkclean_of_many) {
 // ---- C17: a page without mappers keeps its anon mapping; NULL does not mean 'in the swap cache'
 
 OBJR_TEST(spec_C17_mapping_is_kept_when_unmapped) {
-    TestWorld world(test);
+    TestWorld world(test, 1, 4, "classic");
     Process a(test, world);
     OBJR_ASSERT(a.map(0, 1));
     a.store(0, 1);

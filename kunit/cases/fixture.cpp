@@ -11,7 +11,7 @@ namespace objr::test {
 
 static const char* scheme_of(const objr_test* test) {
     const char* wanted = objr_test_scheme(test);
-    return wanted ? wanted : "classic";
+    return wanted ? wanted : scheme_name(0);
 }
 
 TestWorld::TestWorld(objr_test* test, u32 pool_mb, u32 levels, const char* scheme) : test_(test) {
@@ -34,13 +34,13 @@ TestWorld::~TestWorld() {
     OBJR_EXPECT_EQ(world_->pool.free_pages(), world_->pool.size());
     for (Count count :
          {Count::anon_pages, Count::file_pages, Count::mapped_pages, Count::mappings, Count::swapcache_pages,
-          Count::swapped_pages, Count::vmas, Count::anon_vmas, Count::file_mappings, Count::mms, Count::table_pages}) {
+          Count::swapped_pages, Count::vmas, Count::anon_vmas, Count::anon_vma_chains, Count::file_mappings, Count::mms, Count::table_pages}) {
         OBJR_EXPECT_EQ(world_->counters.sum(count), 0);
     }
     world_->destroy();
 }
 
-bool TestWorld::is(const char* scheme) const { return same_text(world_->scheme->name(), scheme); }
+bool TestWorld::is(const char* scheme) const { return same_text(world_->scheme().name(), scheme); }
 
 bool TestWorld::verify() {
     objr_out* out = objr_test_out_create(1024);

@@ -25,7 +25,7 @@ inline Vaddr at(u64 page) { return kBase + page * kPageSize; }
 // A World for the time of a test. At its end everything must have gone back, and verify must have nothing to say.
 class TestWorld : Pinned {
 public:
-    // scheme nullptr: the one the runner wants this run to be made under, else classic.
+    // scheme nullptr: the one the runner wants this run to be made under, else the default.
     explicit TestWorld(objr_test* test, u32 pool_mb = 1, u32 levels = 4, const char* scheme = nullptr);
     ~TestWorld();
 

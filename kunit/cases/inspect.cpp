@@ -16,7 +16,7 @@ objr_query parsed(const char* text) {
 // " scheme=NAME" and what follows.
 struct InScheme {
     InScheme(const World& world, const char* before, const char* behind) {
-        words.words.add(before).add(world.scheme->name()).add(behind);
+        words.words.add(before).add(world.scheme().name()).add(behind);
     }
     const char* c_str() const { return words.words.c_str(); }
     WordsOf<160> words;
@@ -134,7 +134,7 @@ OBJR_TEST(inspect_parse_noise) {
 // ---- answers
 
 OBJR_TEST(inspect_answer) {
-    TestWorld world(test);
+    TestWorld world(test, 1, 4, "classic");
     Text text(test);
     OBJR_PROPAGATE();
     Process parent(test, world);
@@ -185,7 +185,7 @@ OBJR_TEST(inspect_answer) {
 }
 
 OBJR_TEST(inspect_json) {
-    TestWorld world(test);
+    TestWorld world(test, 1, 4, "classic");
     Text text(test);
     OBJR_PROPAGATE();
     Process process(test, world);
@@ -195,7 +195,7 @@ OBJR_TEST(inspect_json) {
     text.query(world, Selector(*world, *process.page(0), " json explain").c_str());
     OBJR_EXPECT_TEXT(text.c_str(), "{\"page\":{\"pfn\":\"0x");
     OBJR_EXPECT_TEXT(text.c_str(),
-                     "\"kind\":\"anon\",\"mapcount\":1,\"refcount\":1,\"flags\":[\"lru\"],\"pgoff\":\"0x7f0000000\",");
+                     "\"kind\":\"anon\",\"mapcount\":1,\"refcount\":1,\"flags\":[\"lru\",\"anon_exclusive\"],\"pgoff\":\"0x7f0000000\",");
     OBJR_EXPECT_TEXT(text.c_str(), "},\"mappers\":[{\"pid\":null,\"comm\":null,\"mm\":");
     OBJR_EXPECT_TEXT(text.c_str(),
                      "\"bits\":[\"P\",\"RW\",\"US\",\"A\",\"D\",\"NX\"],\"young\":1,\"dirty\":1}],\"candidates\":[],");
@@ -205,7 +205,7 @@ OBJR_TEST(inspect_json) {
 }
 
 OBJR_TEST(inspect_free_and_range) {
-    TestWorld world(test);
+    TestWorld world(test, 1, 4, "classic");
     Text text(test);
     OBJR_PROPAGATE();
     OBJR_EXPECT_EQ(text.query(world, "page 3"), 1);
@@ -229,7 +229,7 @@ OBJR_TEST(inspect_free_and_range) {
 }
 
 OBJR_TEST(inspect_address_errors) {
-    TestWorld world(test);
+    TestWorld world(test, 1, 4, "classic");
     Text text(test);
     OBJR_PROPAGATE();
     Process process(test, world);
@@ -254,7 +254,7 @@ OBJR_TEST(inspect_address_errors) {
 }
 
 OBJR_TEST(inspect_file) {
-    TestWorld world(test);
+    TestWorld world(test, 1, 4, "classic");
     Text text(test);
     OBJR_PROPAGATE();
     Object object(test, world, "bag", 4);
@@ -281,7 +281,7 @@ OBJR_TEST(inspect_file) {
 
 // A name of bytes that would break a line or a string: printed, it selects the file again.
 OBJR_TEST(inspect_names_are_escaped) {
-    TestWorld world(test);
+    TestWorld world(test, 1, 4, "classic");
     Text text(test);
     objr_memory_file* inode = objr_memory_file_create("a b\"\xc3\xa4\xff=", kPageSize, kPageSize, 1);
     OBJR_PROPAGATE();
@@ -310,7 +310,7 @@ OBJR_TEST(inspect_names_are_escaped) {
 // ---- lists, statistics, graph
 
 OBJR_TEST(inspect_lists) {
-    TestWorld world(test);
+    TestWorld world(test, 1, 4, "classic");
     Text text(test);
     OBJR_PROPAGATE();
     for (objr_list list : {OBJR_LIST_MAPPERS, OBJR_LIST_PAGES, OBJR_LIST_MMS, OBJR_LIST_ANON_VMAS, OBJR_LIST_FILES}) {
@@ -354,7 +354,7 @@ OBJR_TEST(inspect_lists) {
 }
 
 OBJR_TEST(inspect_graph) {
-    TestWorld world(test);
+    TestWorld world(test, 1, 4, "classic");
     Text text(test);
     OBJR_PROPAGATE();
     Process parent(test, world);
@@ -386,7 +386,7 @@ OBJR_TEST(inspect_failing_allocations) {
     if (!objr_test_can_fail_allocations()) {
         OBJR_TEST_SKIP("allocations cannot be made to fail here");
     }
-    TestWorld world(test);
+    TestWorld world(test, 1, 4, "classic");
     Text text(test);
     OBJR_PROPAGATE();
     Process process(test, world);
@@ -429,7 +429,7 @@ void expect_bad(objr_test* test, TestWorld& world, const char* reported, Break&&
 } // namespace
 
 OBJR_TEST(verify_sees_broken_pages) {
-    TestWorld world(test);
+    TestWorld world(test, 1, 4, "classic");
     OBJR_PROPAGATE();
     Process process(test, world);
     OBJR_PROPAGATE();
@@ -523,7 +523,7 @@ OBJR_TEST(verify_sees_broken_swap) {
 }
 
 OBJR_TEST(verify_sees_broken_tables) {
-    TestWorld world(test);
+    TestWorld world(test, 1, 4, "classic");
     OBJR_PROPAGATE();
     Process process(test, world);
     Process child(test, world);
@@ -555,7 +555,7 @@ OBJR_TEST(verify_sees_broken_tables) {
 }
 
 OBJR_TEST(verify_sees_broken_objects) {
-    TestWorld world(test);
+    TestWorld world(test, 1, 4, "classic"); // a list is easily broken
     OBJR_PROPAGATE();
     Object object(test, world, "bag", 4);
     Process process(test, world);
@@ -576,8 +576,8 @@ OBJR_TEST(verify_sees_broken_objects) {
             [&] { family.vma_count.fetch_sub(1); });
     }
     expect_bad(
-        test, world, "bad A3: ", [&] { object->i_mmap.erase(shared.i_mmap_node); },
-        [&] { object->i_mmap.insert(shared.i_mmap_node); });
+        test, world, "bad A3: ", [&] { object->i_mmap.erase(shared); },
+        [&] { object->i_mmap.insert(shared); });
     expect_bad(
         test, world, "bad F", [&] { cached.index++; }, [&] { cached.index--; });
     expect_bad(

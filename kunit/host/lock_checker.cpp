@@ -38,8 +38,10 @@ const char* name_of(objr_lock_class cls) {
     case OBJR_LOCK_PAGE: return "page";
     case OBJR_LOCK_I_MMAP: return "i_mmap";
     case OBJR_LOCK_ANON: return "anon";
+    case OBJR_LOCK_TREE: return "tree";
     case OBJR_LOCK_UPPER_TABLE: return "upper table";
     case OBJR_LOCK_TABLE: return "table";
+    case OBJR_LOCK_PTE_CHAIN: return "pte_chain";
     case OBJR_LOCK_SWAP: return "swap";
     case OBJR_LOCK_POOL: return "pool";
     case OBJR_LOCK_NR: break;

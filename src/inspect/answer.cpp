@@ -53,6 +53,7 @@ static const char* name_of(StopReason stop) {
     case StopReason::mapcount: return "mapcount";
     case StopReason::unmapped: return "unmapped";
     case StopReason::visitor: return "visitor";
+    case StopReason::contended: return "contended";
     }
     return "unknown";
 }
@@ -66,10 +67,9 @@ void emit_page(Emitter& emitter, const PageFacts& facts) {
     emitter.decimal("refcount", static_cast<u64>(facts.refcount < 0 ? 0 : facts.refcount));
     emit_bits(emitter, "flags", facts.flags, kPageFlags);
     emitter.hex("pgoff", facts.index);
-    if (facts.kind == PageFacts::Kind::anon && facts.object_id != 0) {
-        emitter.object("object", "anon_vma", facts.object_id, nullptr);
-    } else if (facts.kind == PageFacts::Kind::file) {
-        emitter.object("object", "file", facts.object_id, facts.name);
+    if (facts.object.kind) {
+        emitter.object("object", facts.object.kind, facts.object.id,
+                       facts.kind == PageFacts::Kind::file ? facts.name : nullptr);
     } else {
         emitter.none("object");
     }
@@ -112,6 +112,9 @@ static void emit_cost(Emitter& emitter, const WalkCost& cost) {
     emitter.decimal("false_hits", cost.false_hits);
     emitter.decimal("levels", cost.levels);
     emitter.decimal("lock_waits", cost.lock_waits);
+    if (cost.scanned != 0) {
+        emitter.decimal("scanned", cost.scanned);
+    }
     emitter.word("stop", name_of(cost.stop));
     emitter.end_record();
 }

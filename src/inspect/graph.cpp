@@ -34,9 +34,7 @@ public:
     }
 
 private:
-    bool has_object() const {
-        return page_.kind == PageFacts::Kind::file || (page_.kind == PageFacts::Kind::anon && page_.object_id != 0);
-    }
+    bool has_object() const { return page_.object.kind != nullptr; }
 
     void page() {
         const char* kind = page_.kind == PageFacts::Kind::anon   ? "anon"
@@ -52,10 +50,10 @@ private:
         if (!has_object()) {
             return;
         }
-        const u32 id = page_.object_id;
+        const u32 id = page_.object.id;
         if (page_.kind == PageFacts::Kind::anon) {
-            objr_out_printf(out_, "  object_%u [shape=ellipse, fillcolor=\"#d0bfff\", label=\"anon_vma %u\"];\n", id,
-                            id);
+            objr_out_printf(out_, "  object_%u [shape=ellipse, fillcolor=\"#d0bfff\", label=\"%s %u\"];\n", id,
+                            page_.object.kind, id);
         } else {
             objr_out_printf(out_, "  object_%u [shape=folder, fillcolor=\"#a5d8ff\", label=\"file %u\\n", id, id);
             put_dot(out_, page_.name);
@@ -71,7 +69,7 @@ private:
             row.vma_id, row.vma_id, row.start.value, row.end.value, has(VmFlag::read) ? 'r' : '-',
             has(VmFlag::write) ? 'w' : '-', has(VmFlag::exec) ? 'x' : '-', has(VmFlag::shared) ? 's' : 'p', row.pgoff);
         if (has_object()) { // belongs to it, whether it maps this page or not
-            objr_out_printf(out_, "  object_%u -> vma_%u;\n", page_.object_id, row.vma_id);
+            objr_out_printf(out_, "  object_%u -> vma_%u;\n", page_.object.id, row.vma_id);
         }
     }
 

@@ -26,7 +26,7 @@ void collect_facts(World& world, const Page& page, PageFacts& facts) {
     facts = {};
     facts.number = world.pool.number(page);
     facts.pfn = world.pool.pfn(page);
-    facts.scheme = world.scheme->name();
+    facts.scheme = world.scheme().name();
     facts.generation = page.generation();
     facts.mappings = page.mappings();
     facts.refcount = page.refcount.load();
@@ -38,10 +38,10 @@ void collect_facts(World& world, const Page& page, PageFacts& facts) {
         facts.kind = PageFacts::Kind::free;
     } else if (mapping.is_anon()) {
         facts.kind = PageFacts::Kind::anon;
-        facts.object_id = world.scheme->anon_id(page);
+        facts.object = world.scheme().object_of(page);
     } else if (const FileMapping* file = mapping.file_mapping()) {
         facts.kind = PageFacts::Kind::file;
-        facts.object_id = file->id();
+        facts.object = {"file", file->id()};
         copy_name(facts.name, file->name());
     } else {
         facts.kind = PageFacts::Kind::none;
@@ -79,7 +79,8 @@ static Miss miss_of(Pte pte, Pfn pfn) {
 void Answer::collect_misses(World& world, Page& page) {
     struct Visitor final : CandidateVisitor {
         Visitor(Answer& answer, Pfn pfn) : answer_(answer), pfn_(pfn) {}
-        Visit candidate(Vma& vma, Vaddr address) override {
+        Visit nonlinear(Vma&) override { return Visit::go_on; }
+        Visit candidate(Vma& vma, Vaddr address, Why) override {
             PageTable* table = vma.mm->tables().leaf(address);
             if (!table) {
                 answer_.add(vma, address, Pte(), Miss::no_table);
@@ -96,7 +97,7 @@ void Answer::collect_misses(World& world, Page& page) {
         const Pfn pfn_;
     } visitor(*this, world.pool.pfn(page));
     WalkCost cost; // of the explanation, not of the question
-    world.scheme->visit_candidates(world, page, visitor, cost);
+    rmap_visit_candidates(world, page, {}, visitor, cost);
 }
 
 // ---- the answer
@@ -187,7 +188,7 @@ void Answer::take_free(World& world, const Page& page) {
     facts_ = {}; // only what does not change when somebody takes the page now
     facts_.number = world.pool.number(page);
     facts_.pfn = world.pool.pfn(page);
-    facts_.scheme = world.scheme->name();
+    facts_.scheme = world.scheme().name();
     facts_.flags = static_cast<u32>(PageFlag::free);
     cost_ = {};
     cost_.stop = StopReason::unmapped;

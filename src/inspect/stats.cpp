@@ -62,27 +62,28 @@ extern "C" void objr_show_stats(objr_world* opaque, objr_out* out) {
     text.line("bytes_vma", text.count(Count::vmas) * sizeof(Vma));
     text.line("bytes_mm", text.count(Count::mms) * sizeof(Mm));
     text.line("bytes_anon_vma", text.count(Count::anon_vmas) * sizeof(AnonVma));
+    text.line("bytes_anon_vma_chain", text.count(Count::anon_vma_chains) * sizeof(AnonVmaChain));
+    text.line("bytes_scheme", world.scheme().bytes(world));
     text.line("bytes_file_mapping", text.count(Count::file_mappings) * sizeof(FileMapping));
     text.line("bytes_page_table", text.count(Count::table_pages) * (kPageSize + sizeof(PageTable)));
 }
 
 extern "C" void objr_show_scheme(objr_world* opaque, objr_out* out) {
-    const char* now = world_of(opaque).scheme->name();
+    const char* now = world_of(opaque).scheme().name();
     for (u32 n = 0; const char* name = scheme_name(n); n++) {
         objr_out_printf(out, same_text(name, now) ? "%s[%s]" : "%s%s", n == 0 ? "" : " ", name);
     }
     objr_out_printf(out, "\n");
 }
 
-// There is one scheme to choose from: to choose it again changes nothing.
-extern "C" int objr_set_scheme(objr_world* opaque, const char* name, char* why, objr_u32 why_bytes) {
-    if (same_text(world_of(opaque).scheme->name(), name)) {
-        return 0;
+extern "C" int objr_set_scheme(objr_world* opaque, const char* name, char* reason, objr_u32 bytes) {
+    Words words(reason, bytes);
+    if (Scheme* scheme = find_scheme(name)) {
+        return switch_scheme(world_of(opaque), *scheme, words).as_int();
     }
-    Words words(why, why_bytes);
-    words.add("no scheme '").escaped(name, __builtin_strlen(name)).add("': there is");
-    for (u32 n = 0; const char* known = scheme_name(n); n++) {
-        words.add(' ').add(known);
+    words.add("no scheme ").escaped(name, __builtin_strlen(name)).add(": there is");
+    for (u32 n = 0; scheme_name(n); n++) {
+        words.add(n == 0 ? " " : ", ").add(scheme_name(n));
     }
     return -OBJR_EINVAL;
 }

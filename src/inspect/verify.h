@@ -2,7 +2,7 @@
 // verify.h: the full check of a World, forward (page tables -> pages) against reverse (pages -> page tables).
 //
 // Checked, by the numbers of the headers that state them:
-//   page.h V1-V5 · page_table.h T1, T2 · mm.h M1, M2 · vma.h A1, A3 · anon_vma.h N1 · file_mapping.h F1-F3
+//   page.h V1-V5 · page_table.h T1, T2 · mm.h M1, M2 · vma.h A1, A3 · anon_vma.h N1, N3 · file_mapping.h F1-F3
 //   swap.h W1-W5
 //   lists, red-black and priority search trees by their own check(): "tree"
 //   S1 every counter of the World, and those of each Mm and file, say what there is
@@ -76,6 +76,9 @@ private:
     bool check_files();
     bool check_file(FileMapping& file);
     bool check_anon_vmas();
+    bool check_anon_vma(AnonVma& anon_vma);
+    bool check_chain(const Vma& vma);
+    bool check_scheme();
     bool check_counters();
     bool check_counter(const char* name, Count which, u64 truth);
     bool check_free_lists();
@@ -89,7 +92,9 @@ private:
     u64 mappings_ = 0;
     u64 vmas_ = 0;
     u64 vmas_with_file_ = 0;
-    u64 vmas_with_anon_ = 0;
+    u64 vmas_with_anon_ = 0; // with an anon_vma of their own
+    u64 anon_chains_ = 0;
+    u64 anon_links_ = 0; // places of Vmas in anon_vmas
     u64 anon_vmas_ = 0;
     u64 free_pages_ = 0;
     u64 anon_pages_ = 0; // mapped ones

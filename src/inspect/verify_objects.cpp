@@ -34,17 +34,24 @@ bool Verifier::check_file(FileMapping& file) {
         return OBJR_BAD("tree: the index of file %u: %s", file.id(), broken);
     }
     const Vma* stray = nullptr;
-    file.i_mmap.visit(0, ~0ull, [&](PrioNode& node) {
-        const Vma& vma = container_of<&Vma::i_mmap_node>(node);
-        if (vma.file != &file || !vma.mm_node.linked() || node.first != vma.pgoff || node.last != vma.last_pgoff()) {
+    auto is_stray = [&](const Vma& vma) {
+        const FileIndexNode& node = vma.i_mmap_node;
+        const bool nonlinear = vma.has(VmFlag::nonlinear);
+        const bool right_place = node.nonlinear() == nonlinear &&
+                                 (nonlinear || (node.first() == vma.pgoff && node.last() == vma.last_pgoff()));
+        if (vma.file != &file || !vma.mm_node.linked() || !right_place) {
             stray = &vma;
         }
         return !stray;
-    });
+    };
+    file.i_mmap.visit(0, ~0ull, is_stray);
+    file.i_mmap.visit_nonlinear(is_stray);
     if (stray) {
-        return OBJR_BAD(
-            "F2: the index of file %u has vma %u with pages 0x%llx-0x%llx, which is not there or elsewhere by now",
-            file.id(), stray->id, stray->i_mmap_node.first, stray->i_mmap_node.last);
+        return OBJR_BAD("F2: the index of file %u has vma %u (%s), which is not there or elsewhere by now", file.id(),
+                        stray->id, stray->i_mmap_node.nonlinear() ? "nonlinear" : "linear");
+    }
+    if (file.i_mmap.kind() != world_.scheme().traits.file_index) {
+        return OBJR_BAD("F4: the index of file %u is not of the kind that %s has", file.id(), world_.scheme().name());
     }
     u64 cached = 0;
     for (u64 pgoff = 0; Page* page = file.find_page_from(pgoff); pgoff++) {
@@ -63,31 +70,76 @@ bool Verifier::check_file(FileMapping& file) {
 // ---- anonymous families
 
 bool Verifier::check_anon_vmas() {
-    u64 vmas = 0;
+    u64 listed = 0;
+    u64 active = 0;
     u64 id = 0;
     for (; AnonVma* anon_vma = world_.anon_vmas.find_from(id); id++) {
         anon_vmas_++;
-        if (const char* broken = anon_vma->vmas.check()) {
-            return OBJR_BAD("tree: the list of anon_vma %u: %s", anon_vma->id.load(), broken);
+        if (!check_anon_vma(*anon_vma)) {
+            return false;
         }
-        u32 count = 0;
-        for (const Vma& vma : anon_vma->vmas) {
-            count++;
-            if (vma.anon() != anon_vma || !vma.mm_node.linked()) {
-                return OBJR_BAD("N1: anon_vma %u has vma %u in its list, which does not point there",
-                                anon_vma->id.load(), vma.id);
-            }
-        }
-        vmas += count;
-        if (count != anon_vma->vma_count.load() || count == 0 || anon_vma->refs.load() == 0) {
-            return OBJR_BAD("S1: anon_vma %u counts %u Vmas and %u references, its list has %u Vmas",
-                            anon_vma->id.load(), anon_vma->vma_count.load(), anon_vma->refs.load(), count);
-        }
+        listed += anon_vma->vma_count.load();
+        active += anon_vma->active;
         objr_cond_resched();
     }
-    return vmas == vmas_with_anon_ ||
-           OBJR_BAD("N1: the lists of all anon_vmas have %llu Vmas, the mms have %llu with an anon_vma", vmas,
-                    vmas_with_anon_);
+    if (listed != anon_links_) {
+        return OBJR_BAD("N1: all anon_vmas together have %llu Vmas, the Vmas of all mms are in %llu", listed, anon_links_);
+    }
+    // In classic nobody counts who is active; in chain every Vma with an anon_vma is.
+    return active == 0 || active == vmas_with_anon_ ||
+           OBJR_BAD("N3: the anon_vmas count %llu active Vmas, the mms have %llu with an anon_vma", active, vmas_with_anon_);
+}
+
+// One list or tree. What its members say of themselves was checked with the Vmas.
+bool Verifier::check_anon_vma(AnonVma& anon_vma) {
+    const u32 id = anon_vma.id.load();
+    const char* broken = anon_vma.vmas.check();
+    if (!broken) {
+        broken = anon_vma.tree.check();
+    }
+    if (broken) {
+        return OBJR_BAD("tree: the Vmas of anon_vma %u: %s", id, broken);
+    }
+    u32 count = 0;
+    for (const Vma& vma : anon_vma.vmas) {
+        count++;
+        if (vma.anon() != &anon_vma || !vma.mm_node.linked()) {
+            return OBJR_BAD("N1: anon_vma %u has vma %u in its list, which does not point there", id, vma.id);
+        }
+    }
+    count += static_cast<u32>(anon_vma.tree.size());
+    if (count != anon_vma.vma_count.load() || count == 0 || anon_vma.refs.load() == 0) {
+        return OBJR_BAD("S1: anon_vma %u counts %u Vmas and %u references, it has %u Vmas", id,
+                        anon_vma.vma_count.load(), anon_vma.refs.load(), count);
+    }
+    return !anon_vma.tree.empty() || anon_vma.root == &anon_vma ||
+           OBJR_BAD("N3: anon_vma %u of a list has a root of its own", id);
+}
+
+// The AVCs of a Vma, under chain: all of one family, each in the tree of its AnonVma under the present pgoffs.
+bool Verifier::check_chain(const Vma& vma) {
+    const AnonVma* root = vma.anon() ? vma.anon()->root : nullptr;
+    bool own = vma.chain.empty();
+    for (const AnonVmaChain& avc : vma.chain) {
+        anon_links_++;
+        anon_chains_++;
+        own |= avc.anon_vma == vma.anon();
+        if (avc.vma != &vma || avc.anon_vma->root != root || !avc.node.linked() || avc.node.first != vma.pgoff ||
+            avc.node.last != vma.last_pgoff()) {
+            return OBJR_BAD("N1: an AVC of vma %u, to anon_vma %u, is of another family or under other pgoffs", vma.id,
+                            avc.anon_vma->id.load());
+        }
+        if (world_.anon_vmas.find(avc.anon_vma->id.load()) != avc.anon_vma) {
+            return OBJR_BAD("N1: vma %u has an AVC to an anon_vma that is gone", vma.id);
+        }
+    }
+    return own || OBJR_BAD("N1: vma %u has AVCs, but none to its own anon_vma", vma.id);
+}
+
+// What the scheme keeps beside.
+bool Verifier::check_scheme() {
+    const char* broken = world_.scheme().check(world_);
+    return !broken || OBJR_BAD("scheme %s: %s", world_.scheme().name(), broken);
 }
 
 // ---- counters
@@ -118,7 +170,8 @@ bool Verifier::check_counters() {
         !check_counter("mapped_pages", Count::mapped_pages, mapped_pages_) ||
         !check_counter("anon_pages", Count::anon_pages, anon_pages_) ||
         !check_counter("file_pages", Count::file_pages, file_pages_) || !check_counter("vmas", Count::vmas, vmas_) ||
-        !check_counter("anon_vmas", Count::anon_vmas, anon_vmas_) || !check_free_lists()) {
+        !check_counter("anon_vmas", Count::anon_vmas, anon_vmas_) ||
+        !check_counter("anon_vma_chains", Count::anon_vma_chains, anon_chains_) || !check_free_lists()) {
         return false;
     }
     // Mms come and go, each with its root table, under this lock.
@@ -137,7 +190,8 @@ bool Verifier::check_counters() {
 // ---- all of it
 
 bool Verifier::run() {
-    return check_mms() && check_files() && check_anon_vmas() && check_swap() && check_pages() && check_counters();
+    return check_mms() && check_files() && check_anon_vmas() && check_scheme() && check_swap() && check_pages() &&
+           check_counters();
 }
 
 } // namespace objr

@@ -54,9 +54,12 @@ bool Verifier::check_vma(const Mm& mm, const Vma& vma, const Vma* before) {
         return OBJR_BAD("A3: vma %u of mm %u %s file and %s in a file's index", vma.id, mm.id(),
                         vma.file ? "has a" : "has no", vma.file ? "is not" : "is");
     }
-    if (vma.anon_node.linked() != (vma.anon() != nullptr)) {
-        return OBJR_BAD("A3: vma %u of mm %u %s anon_vma and %s in an anon_vma's list", vma.id, mm.id(),
+    if ((vma.anon_node.linked() || !vma.chain.empty()) != (vma.anon() != nullptr)) {
+        return OBJR_BAD("A3: vma %u of mm %u %s anon_vma and %s in an anon_vma's list or tree", vma.id, mm.id(),
                         vma.anon() ? "has an" : "has no", vma.anon() ? "is not" : "is");
+    }
+    if (vma.anon() && !vma.may_hold_anon()) {
+        return OBJR_BAD("A4: vma %u of mm %u has an anon_vma and says it never had an anonymous page", vma.id, mm.id());
     }
     if (vma.anon() && world_.anon_vmas.find(vma.anon()->id.load()) != vma.anon()) {
         return OBJR_BAD("N1: vma %u of mm %u points to an anon_vma that is gone", vma.id, mm.id());
@@ -64,9 +67,10 @@ bool Verifier::check_vma(const Mm& mm, const Vma& vma, const Vma* before) {
     if (vma.file && vma.anon() && !vma.copies_on_write()) {
         return OBJR_BAD("A3: vma %u of mm %u maps a file shared and has an anon_vma (spec C2)", vma.id, mm.id());
     }
+    anon_links_ += vma.anon_node.linked() ? 1 : 0;
     vmas_with_file_ += vma.file ? 1 : 0;
     vmas_with_anon_ += vma.anon() ? 1 : 0;
-    return true;
+    return check_chain(vma);
 }
 
 // ---- page tables

@@ -19,7 +19,7 @@ static bool same_mapping(Pte a, Pte b) {
 class FaultHandler : Pinned {
 public:
     FaultHandler(Mm& mm, Vma& vma, Vaddr address, Access access)
-        : mm_(mm), world_(mm.world()), vma_(vma), address_(address), write_(access == Access::write) {}
+        : mm_(mm), world_(mm.world()), vma_(vma), address_(address), write_(access == Access::write), reserve_(mm.world()) {}
 
     struct Mapped {
         Page* page; // locked, referenced
@@ -35,9 +35,11 @@ private:
     enum class Progress { done, again };
     Result<Progress> attempt();
     Result<Progress> fault_none();
+    Result<Progress> fault_object(u64 pgoff, Pte expected);
+    Result<Progress> wait_for_migration(Page* page);
     Result<Progress> fault_present(Page& page, Pte pte);
     Result<Progress> map_new(Page* page, Pte expected, Page* old);
-    Result<Progress> map_file_page(Page* page);
+    Result<Progress> map_file_page(Page* page, Pte expected);
     void let_go(Page* page);
     u64 rights(bool writable) const;
     Progress done(Page* page, bool writable, bool replaced, Page* old = nullptr) {
@@ -51,12 +53,14 @@ private:
     const Vaddr address_;
     const bool write_;
     PageTable* table_ = nullptr;
+    MapReserve reserve_;
     Mapped mapped_{};
 };
 
 Result<FaultHandler::Mapped> FaultHandler::run() {
     if (!vma_.file || (write_ && vma_.copies_on_write())) {
-        OBJR_TRY_STATUS(world_.scheme->prepare_anon(vma_));
+        OBJR_TRY_STATUS(world_.scheme().prepare_anon(vma_));
+        vma_.note_anon();
     }
     table_ = OBJR_TRY(mm_.tables_.make_leaf(address_));
     while (OBJR_TRY(attempt()) == Progress::again) {
@@ -66,12 +70,13 @@ Result<FaultHandler::Mapped> FaultHandler::run() {
 }
 
 Result<FaultHandler::Progress> FaultHandler::attempt() {
+    OBJR_TRY_STATUS(reserve_.fill());
     Pte pte;
     Page* page = nullptr;
     {
         Guard guard(table_->lock);
         pte = table_->get(address_);
-        if (pte.is_present()) {
+        if (pte.is_present() || pte.is_migration()) {
             page = world_.pool.page_of(pte.pfn());
             if (!OBJR_WARN_ON(!page)) {
                 world_.pool.get(*page);
@@ -81,8 +86,14 @@ Result<FaultHandler::Progress> FaultHandler::attempt() {
     if (pte.is_none()) {
         return fault_none();
     }
+    if (pte.is_file()) {
+        return fault_object(pte.file_pgoff().value, pte);
+    }
     if (!page) {
         return Errno{OBJR_EIO};
+    }
+    if (pte.is_migration()) {
+        return wait_for_migration(page);
     }
     page->lock();
     return fault_present(*page, pte);
@@ -94,28 +105,33 @@ Result<FaultHandler::Progress> FaultHandler::fault_none() {
     if (!vma_.file) {
         return map_new(OBJR_TRY(world_.pool.allocate_locked()), Pte(), nullptr);
     }
-    Page* page = OBJR_TRY(vma_.file->get_locked_page(vma_.pgoff_of(address_)));
+    return fault_object(vma_.pgoff_of(address_), Pte());
+}
+
+// Page pgoff of the object belongs here, where expected is in the entry: nothing, or in a nonlinear Vma the pgoff (spec C12).
+Result<FaultHandler::Progress> FaultHandler::fault_object(u64 pgoff, Pte expected) {
+    Page* page = OBJR_TRY(vma_.file->get_locked_page(pgoff));
     if (!write_ || !vma_.copies_on_write()) {
-        return map_file_page(page);
+        return map_file_page(page, expected);
     }
     Result<Page*> copy = world_.pool.allocate_locked();
     if (copy) {
         objr_copy_page(world_.pool.address(**copy), world_.pool.address(*page));
     }
     let_go(page);
-    return map_new(OBJR_TRY(copy), Pte(), nullptr);
+    return map_new(OBJR_TRY(copy), expected, nullptr);
 }
 
 // A page of the object itself; it is locked, so it cannot be truncated under us.
-Result<FaultHandler::Progress> FaultHandler::map_file_page(Page* page) {
+Result<FaultHandler::Progress> FaultHandler::map_file_page(Page* page, Pte expected) {
     bool writable =
         write_ && vma_.has(VmFlag::write); // a clean page is mapped read-only, so that the first write is noticed
     {
         Guard guard(table_->lock);
-        if (table_->get(address_).is_none()) {
+        if (table_->get(address_) == expected) {
             world_.pool.get(*page);
-            rmap_add_file(world_, *page);
             table_->set(address_, Pte::present(world_.pool.pfn(*page), rights(writable)));
+            rmap_map_file(world_, *page, {*table_, address_}, reserve_);
             mm_.resident_add(1);
             return done(page, writable, false);
         }
@@ -133,11 +149,12 @@ Result<FaultHandler::Progress> FaultHandler::map_new(Page* page, Pte expected, P
         if (same_mapping(table_->get(address_), expected)) {
             mapped = true;
             world_.pool.get(*page); // the mapping's; the first reference is ours
-            rmap_add_new_anon(world_, *page, vma_, address_);
-            table_->set(address_, Pte::present(world_.pool.pfn(*page), rights(vma_.has(VmFlag::write))));
             if (old) {
-                rmap_remove(world_, *old);
-            } else {
+                rmap_unmap(world_, *old, {*table_, address_});
+            }
+            table_->set(address_, Pte::present(world_.pool.pfn(*page), rights(vma_.has(VmFlag::write))));
+            rmap_map_anon(world_, *page, vma_, {*table_, address_}, Exclusivity::exclusive, reserve_);
+            if (!old) {
                 mm_.resident_add(1);
             }
         }
@@ -171,6 +188,9 @@ Result<FaultHandler::Progress> FaultHandler::fault_present(Page& page, Pte pte) 
             bool mine = !vma_.copies_on_write() || (page.mapping().is_anon() && page.mappings() == 1);
             copy = write_ && !pte.writable() && !mine;
             if (!copy) {
+                if (write_ && !pte.writable() && vma_.copies_on_write()) {
+                    rmap_claim(world_, page, vma_);
+                }
                 u64 write_bits = Pte::kDirty | (vma_.has(VmFlag::write) ? Pte::kWrite : 0);
                 table_->set(address_, pte.with(Pte::kAccessed | (write_ ? write_bits : 0)));
             }
@@ -190,6 +210,13 @@ Result<FaultHandler::Progress> FaultHandler::fault_present(Page& page, Pte pte) 
     }
     objr_copy_page(world_.pool.address(**fresh), world_.pool.address(page));
     return map_new(*fresh, pte, &page);
+}
+
+// The page is on its way to another frame, and locked until it has arrived (Linux: migration_entry_wait).
+Result<FaultHandler::Progress> FaultHandler::wait_for_migration(Page* page) {
+    page->lock();
+    let_go(page);
+    return Progress::again;
 }
 
 // ---- helpers

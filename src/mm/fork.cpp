@@ -42,36 +42,57 @@ Status Mm::fork(Mm& parent, Mm& child, Vaddr start, Vaddr end, objr_region* regi
 Status Mm::fork_vma(Vma& parent, Vaddr start, Vaddr end, objr_region* region) {
     Vma* vma = OBJR_TRY(new_vma(start, end, parent.pgoff_of(start), parent.flags, parent.file, region));
     vma->parent_id = parent.id;
-    if (Status status = world_.scheme->forked(*vma, parent); !status) {
+    vma->holds_anon = parent.holds_anon;
+    if (Status status = rmap_fork(*vma, parent); !status) {
         free_vma(vma);
         return status;
     }
-    insert(*vma);
-    // Pages of the object alone are found again by faults (spec C4); with anonymous pages among them, all are copied.
-    return parent.anon() ? copy_entries(parent, start, end) : Status();
+    {
+        Guard tree(tree_lock_);
+        insert_locked(*vma);
+    }
+    // Pages of the object alone are found again by faults (spec C4); anonymous ones among them, or entries that say which page of
+    // the file belongs where, are found nowhere else.
+    return parent.may_hold_anon() || parent.has(VmFlag::nonlinear) ? copy_entries(parent, start, end) : Status();
 }
 
 Status Mm::copy_entries(Vma& parent, Vaddr start, Vaddr end) {
+    constexpr u32 kReserve = 16;
     const PageTables& tables = parent.mm->tables_;
+    MapReserve reserve(world_);
     for (auto part = tables.first_part(start, end); part.table; part = tables.first_part(part.end, end)) {
         PageTable* target = OBJR_TRY(tables_.make_leaf(part.start));
-        u32 copied = 0;
-        {
-            Guard source_guard(part.table->lock);
-            NestedGuard target_guard(target->lock);
-            for (Vaddr at = part.start; at < part.end; at += kPageSize) {
-                copied += copy_entry(parent, *part.table, *target, at) ? 1 : 0;
-            }
+        for (Vaddr at = part.start; at < part.end;) {
+            OBJR_TRY_STATUS(reserve.fill(kReserve));
+            at = copy_leaf(parent, *part.table, *target, at, part.end, reserve);
+            objr_cond_resched();
         }
-        resident_add(copied);
-        objr_cond_resched();
     }
     return {};
 }
 
-// Both tables are locked. The child has not used the page yet.
-bool Mm::copy_entry(const Vma& parent, PageTable& source, PageTable& target, Vaddr address) {
+// Copy entries until the end or until the reserve is used up; returns where it stopped.
+Vaddr Mm::copy_leaf(Vma& parent, PageTable& source, PageTable& target, Vaddr start, Vaddr end, MapReserve& reserve) {
+    u32 copied = 0;
+    Vaddr at = start;
+    {
+        Guard source_guard(source.lock);
+        NestedGuard target_guard(target.lock);
+        for (; at < end && reserve.ready(); at += kPageSize) {
+            copied += copy_entry(parent, source, target, at, reserve) ? 1 : 0;
+        }
+    }
+    resident_add(copied);
+    return at;
+}
+
+// Both tables are locked. The child has not used the page yet. True: one present entry more.
+bool Mm::copy_entry(const Vma& parent, PageTable& source, PageTable& target, Vaddr address, MapReserve& reserve) {
     Pte pte = source.get(address);
+    if (pte.is_file()) {
+        target.set(address, pte);
+        return false;
+    }
     Page* page = pte.is_present() ? world_.pool.page_of(pte.pfn()) : nullptr;
     if (!page) {
         OBJR_WARN_ON(!pte.is_none());
@@ -82,8 +103,8 @@ bool Mm::copy_entry(const Vma& parent, PageTable& source, PageTable& target, Vad
         source.set(address, pte);
     }
     world_.pool.get(*page);
-    rmap_duplicate(world_, *page);
     target.set(address, pte.without(Pte::kAccessed | Pte::kDirty));
+    rmap_duplicate(world_, *page, {target, address}, reserve);
     return true;
 }
 

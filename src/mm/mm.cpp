@@ -15,6 +15,7 @@ Result<Mm*> Mm::create(World& world, Mmu& mmu) {
     mm->id_ = world.next_id();
     mm->lock_.init(OBJR_LOCK_MM);
     mm->upper_lock_.init(OBJR_LOCK_UPPER_TABLE);
+    mm->tree_lock_.init(OBJR_LOCK_TREE);
     Status status;
     {
         // Table, counters and root page change together, for the verifier.
@@ -64,13 +65,13 @@ Vma* Mm::find(Vaddr address) const {
 Vma* Mm::next(const Vma& vma) const { return vmas_.next(vma); }
 Vma* Mm::prev(const Vma& vma) const { return vmas_.prev(vma); }
 
-void Mm::insert(Vma& vma) {
+void Mm::insert_locked(Vma& vma) {
     vmas_.insert(vma, [](const Vma& a, const Vma& b) { return a.start < b.start; });
     vma_count_.fetch_add(1);
     world_.counters.add(Count::vmas);
 }
 
-void Mm::remove(Vma& vma) {
+void Mm::remove_locked(Vma& vma) {
     vmas_.erase(vma);
     vma_count_.fetch_sub(1);
     world_.counters.sub(Count::vmas);
@@ -112,8 +113,11 @@ Status Mm::map(Vaddr start, Vaddr end, u64 pgoff, u32 flags, FileMapping* file, 
         if (region) {
             process_.store(objr_region_mm(region));
         }
-        insert(*vma);
-        world_.scheme->linked(*vma);
+        {
+            Guard tree(tree_lock_);
+            insert_locked(*vma);
+        }
+        rmap_link(*vma);
         try_merge(*vma, gone);
     }
     free_all(gone);
@@ -143,8 +147,11 @@ void Mm::unmap_locked(Vaddr start, Vaddr end, Translations translations, VmaList
     for (Vma* vma = first_from(start); vma && vma->start < end;) {
         Vma* following = next(*vma);
         zap_range_locked(*vma, vma->start, vma->end, translations, OBJR_MMAP_LOCK_NOT_HELD);
-        world_.scheme->unlinked(*vma);
-        remove(*vma);
+        rmap_unlink(*vma);
+        {
+            Guard tree(tree_lock_);
+            remove_locked(*vma);
+        }
         gone.push_back(*vma);
         vma = following;
     }
@@ -194,7 +201,7 @@ Vaddr Mm::take_entries(PageTable& table, Vaddr start, Vaddr end, PageBatch& batc
         Pte pte = table.exchange(at, Pte());
         if (Page* page = world_.pool.page_of(pte.pfn()); !OBJR_WARN_ON(!pte.is_present() || !page)) {
             rmap_note_dirty(*page, pte);
-            rmap_remove(world_, *page);
+            rmap_unmap(world_, *page, {table, at});
             batch.pages[batch.count++] = page;
         }
     }

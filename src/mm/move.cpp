@@ -4,6 +4,7 @@
 // A Vma that moves keeps its pgoff, so its pages keep their index. Entries and the Vma's start change together under
 // the rmap locks: a walk sees the old place or the new one, never neither and never both (spec M11).
 #include "objrmap/mm.h"
+#include "objrmap/rmap.h"
 #include "objrmap/world.h"
 
 namespace objr {
@@ -51,14 +52,15 @@ void Mm::move_vma(Vma& vma, Vaddr to, objr_region* region) {
     if (region) {
         objr_region_get(region);
     }
-    remove(vma);
-    world_.scheme->begin_change(vma);
-    move_entries(from, to, length);
-    vma.start = to;
-    vma.end = to + length;
-    vma.region = region;
-    world_.scheme->end_change(vma);
-    insert(vma);
+    {
+        RangeChange change(vma);
+        remove_locked(vma);
+        move_entries(vma, to);
+        vma.start = to;
+        vma.end = to + length;
+        vma.region = region;
+        insert_locked(vma);
+    }
     mmu_.zap(old_region, from, from + length, OBJR_MMAP_LOCK_HELD);
     if (old_region) {
         objr_region_put(old_region);
@@ -77,20 +79,20 @@ Status Mm::prepare_move(Vaddr from, Vaddr to, u64 length) {
     return {};
 }
 
-void Mm::move_entries(Vaddr from, Vaddr to, u64 length) {
-    for (auto part = tables_.first_part(from, from + length); part.table;
-         part = tables_.first_part(part.end, from + length)) {
+void Mm::move_entries(Vma& vma, Vaddr to) {
+    const Vaddr from = vma.start;
+    for (auto part = tables_.first_part(from, vma.end); part.table; part = tables_.first_part(part.end, vma.end)) {
         for (Vaddr at = part.start; at < part.end;) { // one leaf moves into one or two
             Vaddr target_at = to + (at - from);
             PageTable* target = tables_.leaf(target_at);
             u64 bytes = min(part.end - at, target->end() - target_at);
-            move_within(*part.table, at, *target, target_at, bytes);
+            move_within(vma, *part.table, at, *target, target_at, bytes);
             at += bytes;
         }
     }
 }
 
-void Mm::move_within(PageTable& source, Vaddr from, PageTable& target, Vaddr to, u64 bytes)
+void Mm::move_within(Vma& vma, PageTable& source, Vaddr from, PageTable& target, Vaddr to, u64 bytes)
     OBJR_THREAD(no_thread_safety_analysis) {
     Guard guard(source.lock);
     if (&target != &source) {
@@ -98,7 +100,9 @@ void Mm::move_within(PageTable& source, Vaddr from, PageTable& target, Vaddr to,
     }
     for (u64 done = 0; done < bytes; done += kPageSize) {
         if (!source.get(from + done).is_none()) {
-            target.set(to + done, source.exchange(from + done, Pte()));
+            const Pte pte = source.exchange(from + done, Pte());
+            target.set(to + done, pte);
+            rmap_moved(world_, vma, pte, {source, from + done}, {target, to + done});
         }
     }
     if (&target != &source) {

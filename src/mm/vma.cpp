@@ -3,6 +3,7 @@
 #include "objrmap/vma.h"
 
 #include "objrmap/mm.h"
+#include "objrmap/rmap.h"
 #include "objrmap/world.h"
 
 namespace objr {
@@ -60,15 +61,15 @@ Status Mm::split_at(Vaddr address) {
     }
     Vma* fresh = OBJR_TRY(new_vma(address, old->end, old->pgoff_of(address), old->flags, old->file, old->region));
     fresh->parent_id = old->parent_id;
-    if (Status status = world_.scheme->prepare_split(*fresh, *old); !status) {
+    fresh->holds_anon = old->holds_anon;
+    if (Status status = rmap_prepare_split(*fresh, *old); !status) {
         free_vma(fresh);
         return status;
     }
-    world_.scheme->begin_change(*old);
+    RangeChange change(*old);
     old->end = address;
-    world_.scheme->split(*fresh, *old);
-    world_.scheme->end_change(*old);
-    insert(*fresh);
+    insert_locked(*fresh);
+    change.split(*fresh);
     return {};
 }
 
@@ -77,23 +78,24 @@ Status Mm::split_at(Vaddr address) {
 bool Mm::can_merge(const Vma& left, const Vma& right) const {
     return !left.region && !right.region && left.end == right.start && left.flags == right.flags &&
            left.file == right.file && left.parent_id == right.parent_id && left.pgoff + left.pages() == right.pgoff &&
-           (left.anon_vma == right.anon_vma || !left.anon_vma || !right.anon_vma);
+           world_.scheme().can_merge(left, right);
 }
 
-// The one with an anon object survives: its pages point there.
 Vma* Mm::merge(Vma& left, Vma& right, VmaList& gone) {
-    Vma& survivor = right.anon_vma ? right : left;
+    Vma& survivor = world_.scheme().right_survives(left, right) ? right : left;
     Vma& other = &survivor == &left ? right : left;
     Vaddr start = left.start;
     Vaddr end = right.end;
     u64 pgoff = left.pgoff;
-    remove(other);
-    world_.scheme->begin_change(survivor);
-    world_.scheme->merged(survivor, other);
-    survivor.start = start;
-    survivor.end = end;
-    survivor.pgoff = pgoff;
-    world_.scheme->end_change(survivor);
+    {
+        RangeChange change(survivor);
+        remove_locked(other);
+        change.merged(other);
+        survivor.start = start;
+        survivor.end = end;
+        survivor.pgoff = pgoff;
+        survivor.holds_anon |= other.holds_anon;
+    }
     gone.push_back(other);
     return &survivor;
 }

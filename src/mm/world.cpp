@@ -39,7 +39,7 @@ Result<World*> World::create(const objr_params& params) {
         return Errno{OBJR_ENOMEM};
     }
     World* world = new (memory) World;
-    world->scheme = scheme;
+    world->set_scheme(*scheme);
     world->levels = params.levels;
     if (Status status = world->init(params); !status) {
         world->destroy();
@@ -61,7 +61,11 @@ Status World::init(const objr_params& params) {
     OBJR_TRY_STATUS(file_cache.create("file_mapping"));
     OBJR_TRY_STATUS(anon_vma_cache.create_typesafe("anon_vma", construct_anon_vma));
     OBJR_TRY_STATUS(swap.create(pool, counters, params.swap_mb));
-    return pool.create(params.pool_mb);
+    OBJR_TRY_STATUS(avc_cache.create("anon_vma_chain"));
+    OBJR_TRY_STATUS(pool.create(params.pool_mb));
+    OBJR_TRY_STATUS(scheme().start(*this));
+    started_ = true;
+    return {};
 }
 
 void World::destroy() {
@@ -70,7 +74,11 @@ void World::destroy() {
         return; // in use: leaked rather than freed under a user
     }
     swap.destroy();
+    if (started_) {
+        scheme().stop(*this);
+    }
     pool.destroy();
+    avc_cache.destroy();
     anon_vma_cache.destroy();
     file_cache.destroy();
     table_cache.destroy();

@@ -17,6 +17,12 @@ Result<FileMapping*> FileMapping::create(World& world, Kind kind) {
     return file;
 }
 
+// Into the table of files. The registry lock is held: a switch of schemes finds it there, or it finds the new scheme here.
+Status FileMapping::enter(World& world, FileMapping& fresh) {
+    fresh.i_mmap.rebuild(world.scheme().traits.file_index);
+    return world.files.insert(fresh.id_, &fresh);
+}
+
 // The registry lock is held.
 static FileMapping* find_and_get(World& world, auto&& matches) {
     for (u64 id = 0; FileMapping* file = world.files.find_from(id); id++) {
@@ -43,7 +49,7 @@ Result<FileMapping*> FileMapping::of_file(World& world, objr_backing* backing) {
         Guard guard(world.registry);
         file = find_and_get(world, [&](FileMapping& f) { return f.kind_ == Kind::file && f.key_ == fresh->key_; });
         if (!file) {
-            status = world.files.insert(fresh->id_, fresh);
+            status = enter(world, *fresh);
             if (status) {
                 file = fresh;
                 file->reader_ = backing;
@@ -103,7 +109,7 @@ Result<FileMapping*> FileMapping::of_name(World& world, const char* name, u64 si
         if (!file) {
             status = (flags & OBJR_OBJECT_CREATE) == 0 ? Status(Errno{OBJR_ENOENT})
                      : size == 0                       ? Status(Errno{OBJR_EINVAL})
-                                                       : world.files.insert(fresh->id_, fresh);
+                                                       : enter(world, *fresh);
             if (status) {
                 file = fresh;
                 world.counters.add(Count::file_mappings);

@@ -6,40 +6,114 @@
 
 namespace objr {
 
+// ---- memory that mappings may need
+
+MapReserve::~MapReserve() {
+    while (blocks_) {
+        world_.scheme().free_block(take());
+    }
+}
+
+Status MapReserve::fill(u32 mappings) {
+    Scheme& scheme = world_.scheme();
+    while (scheme.traits.tracks_entries && count_ < mappings) {
+        void* block = scheme.new_block();
+        if (!block) {
+            return Errno{OBJR_ENOMEM};
+        }
+        give(block);
+    }
+    return {};
+}
+
+bool MapReserve::ready() const { return count_ != 0 || !world_.scheme().traits.tracks_entries; }
+
+void* MapReserve::take() {
+    void* block = blocks_;
+    blocks_ = *static_cast<void**>(block);
+    count_--;
+    return block;
+}
+
+void MapReserve::give(void* block) {
+    *static_cast<void**>(block) = blocks_;
+    blocks_ = block;
+    count_++;
+}
+
 // ---- counting
 
-void rmap_add_new_anon(World& world, Page& page, Vma& vma, Vaddr address) {
-    world.scheme->adopt(page, vma, address);
-    page.mapcount.store(0);
+static void one_mapping_more(World& world, Page& page) {
     page.mappings_changed();
-    world.counters.add(Count::anon_pages);
-    world.counters.add(Count::mapped_pages);
     world.counters.add(Count::mappings);
 }
 
-void rmap_add_file(World& world, Page& page) {
+static void note_entry(World& world, Page& page, EntryPlace place, MapReserve& reserve) {
+    if (Scheme& scheme = world.scheme(); scheme.traits.tracks_entries) {
+        scheme.entry_set(page, place, reserve);
+    }
+}
+
+void rmap_map_anon(World& world, Page& page, Vma& vma, EntryPlace place, Exclusivity exclusivity, MapReserve& reserve) {
+    if (!page.mapped()) { // the page is locked: nobody else makes the first mapping
+        world.scheme().adopt(page, vma, place.address, exclusivity);
+        world.counters.add(Count::anon_pages);
+        world.counters.add(Count::mapped_pages);
+    }
+    if (exclusivity == Exclusivity::exclusive) {
+        page.set(PageFlag::anon_exclusive);
+    }
+    page.mapcount.fetch_add(1);
+    note_entry(world, page, place, reserve);
+    one_mapping_more(world, page);
+}
+
+void rmap_map_file(World& world, Page& page, EntryPlace place, MapReserve& reserve) {
     if (page.mapcount.fetch_add(1) == -1) {
         world.counters.add(Count::mapped_pages);
     }
-    page.mappings_changed();
-    world.counters.add(Count::mappings);
+    note_entry(world, page, place, reserve);
+    one_mapping_more(world, page);
 }
 
-void rmap_duplicate(World& world, Page& page) {
+void rmap_duplicate(World& world, Page& page, EntryPlace place, MapReserve& reserve) {
+    page.clear(PageFlag::anon_exclusive);
     OBJR_WARN_ON(page.mapcount.fetch_add(1) < 0);
-    page.mappings_changed();
-    world.counters.add(Count::mappings);
+    note_entry(world, page, place, reserve);
+    one_mapping_more(world, page);
 }
 
-void rmap_remove(World& world, Page& page) {
+void rmap_unmap(World& world, Page& page, EntryPlace place) {
+    Scheme& scheme = world.scheme();
+    if (scheme.traits.tracks_entries) {
+        scheme.entry_cleared(page, place);
+    }
     if (page.mapcount.fetch_sub(1) == 0) {
         world.counters.sub(Count::mapped_pages);
         if (page.mapping().is_anon()) {
             world.counters.sub(Count::anon_pages);
+            if (scheme.traits.counts_mapped) {
+                scheme.forsaken(page);
+            }
         }
     }
     page.mappings_changed();
     world.counters.sub(Count::mappings);
+}
+
+void rmap_claim(World& world, Page& page, Vma& vma) {
+    page.set(PageFlag::anon_exclusive);
+    world.scheme().claim(page, vma);
+}
+
+void rmap_moved(World& world, Vma& vma, Pte pte, EntryPlace from, EntryPlace to) {
+    Scheme& scheme = world.scheme();
+    if (!scheme.traits.tracks_moves || !(pte.is_present() || pte.is_migration())) {
+        return;
+    }
+    if (Page* page = world.pool.page_of(pte.pfn())) {
+        scheme.entry_moved(*page, vma, from, to);
+    }
 }
 
 void rmap_note_dirty(Page& page, Pte pte) {
@@ -63,7 +137,7 @@ public:
         : pfn_(world.pool.pfn(page)), left_(page.mappings()), early_stop_(early_stop == EarlyStop::yes),
           visitor_(visitor), cost_(cost) {}
 
-    Visit candidate(Vma& vma, Vaddr address) override {
+    Visit candidate(Vma& vma, Vaddr address, Why) override {
         cost_.candidates++;
         PageTable* table = vma.mm->tables().leaf(address, &cost_.levels);
         if (!table) {
@@ -76,8 +150,38 @@ public:
             cost_.false_hits++;
             return Visit::go_on;
         }
+        return hit({vma, address, *table, pte});
+    }
+
+    Visit nonlinear(Vma& vma) override {
+        const u64 before = cost_.hits;
+        const PageTables& tables = vma.mm->tables();
+        for (auto part = tables.first_part(vma.start, vma.end); part.table;
+             part = tables.first_part(part.end, vma.end)) {
+            Guard guard(part.table->lock);
+            for (Vaddr at = part.start; at < part.end; at += kPageSize) {
+                cost_.scanned++;
+                const Pte pte = part.table->get(at);
+                if (!pte.is_present() || pte.pfn() != pfn_) {
+                    continue;
+                }
+                cost_.candidates++;
+                if (hit({vma, at, *part.table, pte}) == Visit::stop) {
+                    return Visit::stop;
+                }
+            }
+        }
+        if (cost_.hits == before) {
+            cost_.candidates++;
+            cost_.false_hits++;
+        }
+        return Visit::go_on;
+    }
+
+private:
+    Visit hit(const Mapping& mapping) {
         cost_.hits++;
-        if (visitor_.mapping({vma, address, *table, pte}) == Visit::stop) {
+        if (visitor_.mapping(mapping) == Visit::stop) {
             cost_.stop = StopReason::visitor;
             return Visit::stop;
         }
@@ -91,7 +195,6 @@ public:
         return Visit::go_on;
     }
 
-private:
     const Pfn pfn_;
     u32 left_;
     const bool early_stop_;
@@ -101,12 +204,45 @@ private:
 
 } // namespace
 
-void rmap_walk(World& world, Page& page, EarlyStop early_stop, MappingVisitor& visitor, WalkCost& cost) {
+OBJR_THREAD(no_thread_safety_analysis) // taken in one of two ways
+static void visit_file(FileMapping& file, const Page& page, const WalkOptions& options, CandidateVisitor& visitor,
+                       WalkCost& cost) {
+    if (!file.i_mmap_lock.try_lock_shared()) {
+        cost.lock_waits++;
+        if (options.locking == Locking::try_only) {
+            cost.stop = StopReason::contended;
+            return;
+        }
+        file.i_mmap_lock.lock_shared();
+    }
+    const bool all = file.i_mmap.visit(page.index, page.index, [&](Vma& vma) {
+        Vaddr address;
+        return !vma.address_of(page.index, &address) ||
+               visitor.candidate(vma, address, Why::file_index) == Visit::go_on;
+    });
+    if (all && options.nonlinear == Nonlinear::scan) {
+        file.i_mmap.visit_nonlinear([&](Vma& vma) { return visitor.nonlinear(vma) == Visit::go_on; });
+    }
+    file.i_mmap_lock.unlock_shared();
+}
+
+void rmap_visit_candidates(World& world, Page& page, const WalkOptions& options, CandidateVisitor& visitor,
+                           WalkCost& cost) {
+    Scheme& scheme = world.scheme();
+    const MappingWord mapping = page.mapping();
+    if (mapping.is_anon() || scheme.traits.tracks_entries) {
+        scheme.visit(world, page, options.locking, visitor, cost);
+    } else if (FileMapping* file = mapping.file_mapping()) {
+        visit_file(*file, page, options, visitor, cost);
+    }
+}
+
+void rmap_walk(World& world, Page& page, const WalkOptions& options, MappingVisitor& visitor, WalkCost& cost) {
     WalkCost before = cost;
     cost.stop = StopReason::end;
     if (page.mapped()) {
-        Walker walker(world, page, early_stop, visitor, cost);
-        world.scheme->visit_candidates(world, page, walker, cost);
+        Walker walker(world, page, options.early_stop, visitor, cost);
+        rmap_visit_candidates(world, page, options, walker, cost);
     } else {
         cost.stop = StopReason::unmapped;
     }
@@ -114,6 +250,13 @@ void rmap_walk(World& world, Page& page, EarlyStop early_stop, MappingVisitor& v
     world.counters.add(Count::rmap_candidates, static_cast<s64>(cost.candidates - before.candidates));
     world.counters.add(Count::rmap_hits, static_cast<s64>(cost.hits - before.hits));
     world.counters.add(Count::rmap_false_hits, static_cast<s64>(cost.false_hits - before.false_hits));
+}
+
+// ---- what most schemes do
+
+void Scheme::transfer(Page& from, Page& to) {
+    to.index = from.index;
+    to.set_mapping(from.mapping());
 }
 
 // ---- mkclean

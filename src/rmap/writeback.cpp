@@ -132,8 +132,8 @@ Mm* FileMapping::next_mapper(u64 first, u32 after) {
     SharedGuard quiesce(world_.quiesce);
     SharedGuard guard(i_mmap_lock);
     Mm* found = nullptr;
-    i_mmap.visit(first, ~0ull, [&](PrioNode& node) {
-        Mm* mm = container_of<&Vma::i_mmap_node>(node).mm;
+    i_mmap.visit(first, ~0ull, [&](Vma& vma) {
+        Mm* mm = vma.mm;
         if (mm->id() > after && (!found || mm->id() < found->id())) {
             found = mm;
         }

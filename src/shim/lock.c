@@ -24,8 +24,10 @@ static const char *const objr_lock_names[OBJR_LOCK_NR] = {
 	[OBJR_LOCK_PAGE] = "objr_page",
 	[OBJR_LOCK_I_MMAP] = "objr_i_mmap",
 	[OBJR_LOCK_ANON] = "objr_anon_vma",
+	[OBJR_LOCK_TREE] = "objr_tree",
 	[OBJR_LOCK_UPPER_TABLE] = "objr_upper_table",
 	[OBJR_LOCK_TABLE] = "objr_table",
+	[OBJR_LOCK_PTE_CHAIN] = "objr_pte_chain",
 	[OBJR_LOCK_SWAP] = "objr_swap",
 	[OBJR_LOCK_POOL] = "objr_pool",
 };
