@@ -63,7 +63,7 @@ OBJR_TEST(pathology_forking_server) {
         OBJR_EXPECT(candidates >= kChildren * kChildren / 2);
     }
     OBJR_TEST_LOG("%s: %u children x %u pages: %llu.%02llu candidates until the mapping is found",
-                  world->scheme->name(), kChildren, kPages, candidates / kChildren, candidates * 100 / kChildren % 100);
+                  world->scheme().name(), kChildren, kPages, candidates / kChildren, candidates * 100 / kChildren % 100);
 }
 
 // ---- many Vmas of one file
@@ -103,7 +103,7 @@ void many_vmas_of_one_file(objr_test* test, u32 processes, u32 windows) {
     OBJR_EXPECT_EQ(costs.whole.hits, touched);
     OBJR_EXPECT_EQ(costs.whole.candidates, touched);
     OBJR_EXPECT_EQ(costs.stopped.candidates, touched);
-    OBJR_TEST_LOG("%s: %u processes x %u Vmas of one file: %llu candidates, %llu hits", world->scheme->name(),
+    OBJR_TEST_LOG("%s: %u processes x %u Vmas of one file: %llu candidates, %llu hits", world->scheme().name(),
                   processes, windows, costs.whole.candidates, costs.whole.hits);
 }
 
@@ -140,8 +140,9 @@ OBJR_TEST(pathology_disjoint_windows) {
 
 namespace {
 
+// Two for each Vma (spec M3), and the root, which counts itself as its child and so is not taken again while it has another.
 void expect_few_objects(objr_test* test, const TestWorld& world) {
-    OBJR_EXPECT(world->counters.sum(Count::anon_vmas) <= 2 * world->counters.sum(Count::vmas));
+    OBJR_EXPECT(world->counters.sum(Count::anon_vmas) <= 2 * world->counters.sum(Count::vmas) + 1);
 }
 
 } // namespace
@@ -173,7 +174,7 @@ OBJR_TEST(pathology_avc_growth) {
         OBJR_EXPECT_EQ(count_mappers(*world, *child.page(0)), 1);
         OBJR_EXPECT_EQ(count_mappers(*world, *child.page(3)), 1);
     }
-    OBJR_TEST_LOG("%s: after %u generations: %lld anon_vmas, %lld links, %lld Vmas", world->scheme->name(),
+    OBJR_TEST_LOG("%s: after %u generations: %lld anon_vmas, %lld links, %lld Vmas", world->scheme().name(),
                   kGenerations, world->counters.sum(Count::anon_vmas), world->counters.sum(Count::anon_vma_chains),
                   world->counters.sum(Count::vmas));
 }
@@ -200,6 +201,6 @@ OBJR_TEST(pathology_avc_growth_of_the_living) {
         OBJR_EXPECT_EQ(line[n].load(0), n);
         OBJR_EXPECT_EQ(line[n].load(1), 100);
     }
-    OBJR_TEST_LOG("%s: a line of %u: %lld anon_vmas, %lld links", world->scheme->name(), kDepth,
+    OBJR_TEST_LOG("%s: a line of %u: %lld anon_vmas, %lld links", world->scheme().name(), kDepth,
                   world->counters.sum(Count::anon_vmas), world->counters.sum(Count::anon_vma_chains));
 }
