@@ -41,6 +41,8 @@
 	CASE(tree_rbtree_against_naive)			\
 	CASE(tree_rbtree_depth)				\
 	CASE(tree_rbtree_check_finds_defects)		\
+	CASE(spec_M1_interval_tree_against_naive)	\
+	CASE(spec_M1_interval_tree_keeps_the_order)	\
 	CASE(spec_C16_prio_tree_against_naive)		\
 	CASE(spec_C16_prio_tree_edges)			\
 	CASE(spec_C16_prio_tree_expands)		\
@@ -82,6 +84,29 @@
 	CASE(spec_C15_mkclean) \
 	CASE(spec_C15_mkclean_of_many) \
 	CASE(spec_C17_mapping_is_kept_when_unmapped)
+
+/* chain.cpp: spec M: the reverse map of today's Linux. */
+#define OBJR_CASES_CHAIN(CASE) \
+	CASE(spec_M1_links_of_generations) \
+	CASE(spec_M1_keyed_by_pgoff) \
+	CASE(spec_M1_neighbours_lend_only_their_own) \
+	CASE(spec_M2_a_copied_page_has_one_candidate) \
+	CASE(spec_M3_reuse_on_fork) \
+	CASE(spec_M3_no_reuse_with_two_children) \
+	CASE(spec_M3_split_and_merge_keep_the_count) \
+	CASE(spec_M3_failing_allocations) \
+	CASE(spec_M4_children_pin_the_root) \
+	CASE(spec_M5_sole_owner_takes_the_page) \
+	CASE(spec_M6_contended) \
+	CASE(spec_M6_recycled_anon_vma)
+
+/* switching.cpp: spec U1: from one scheme to another. */
+#define OBJR_CASES_SWITCHING(CASE) \
+	CASE(spec_U1_switch_changes_no_entry) \
+	CASE(spec_U1_life_goes_on_after_a_switch) \
+	CASE(spec_U1_switch_without_memory) \
+	CASE(spec_U1_switch_with_nothing_mapped) \
+	CASE(scheme_names_are_checked)
 
 /* users.cpp: spec U: address spaces as processes see them. */
 #define OBJR_CASES_USERS(CASE) \
@@ -180,6 +205,8 @@
 	SUITE(trees, OBJR_CASES_TREES)	\
 	EACH(pages, OBJR_CASES_PAGES)	\
 	SUITE(classic, OBJR_CASES_CLASSIC) \
+	SUITE(chain, OBJR_CASES_CHAIN)	\
+	SUITE(switching, OBJR_CASES_SWITCHING) \
 	EACH(users, OBJR_CASES_USERS)	\
 	EACH(files, OBJR_CASES_FILES)	\
 	EACH(swap, OBJR_CASES_SWAP)	\

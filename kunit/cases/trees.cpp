@@ -5,6 +5,7 @@
 #include "cases/test.h"
 
 #include "objrmap/intrusive.h"
+#include "objrmap/interval_tree.h"
 #include "objrmap/prio_tree.h"
 #include "objrmap/rbtree.h"
 
@@ -909,4 +910,89 @@ OBJR_TEST(spec_C16_check_finds_defects) {
     OBJR_EXPECT_TEXT(prio.check(), "T6");
     nodes[7].first = 700;
     OBJR_EXPECT(!prio.check());
+}
+
+// ---- interval trees
+
+namespace {
+
+constexpr u32 kIntervals = 200;
+
+void intervals_against_naive(objr_test* test, u64 seed) {
+    Random random(seed);
+    Array<IntervalNode> nodes(kIntervals);
+    OBJR_ASSERT(nodes.ok());
+    IntervalTree tree;
+    u64 linked = 0;
+    for (u32 step = 0; step < 300 * kScale && !objr_test_failed(test); step++) {
+        IntervalNode& node = nodes[random.below(kIntervals)];
+        if (node.linked()) {
+            tree.erase(node);
+            linked--;
+        } else {
+            node.first = random.below(2) ? random.any_width() : random.below(100);
+            const u64 length = random.below(2) ? random.any_width() : random.below(10);
+            node.last = node.first + min(length, kMost - node.first);
+            tree.insert(node);
+            linked++;
+        }
+        const u64 a = random.below(2) ? random.any_width() : random.below(100);
+        const u64 b = a + min(random.below(20), kMost - a);
+        u64 expected = 0;
+        for (u32 i = 0; i < kIntervals; i++) {
+            expected += nodes[i].linked() && nodes[i].first <= b && a <= nodes[i].last ? 1 : 0;
+        }
+        u64 found = 0;
+        u64 before = 0;
+        tree.visit(a, b, [&](IntervalNode& hit) {
+            OBJR_EXPECT(hit.first <= b && a <= hit.last && hit.first >= before);
+            before = hit.first;
+            found++;
+            return true;
+        });
+        OBJR_EXPECT_EQ(found, expected);
+        OBJR_EXPECT_EQ(tree.size(), linked);
+        OBJR_EXPECT(tree.check() == nullptr);
+        if (objr_test_failed(test)) {
+            OBJR_TEST_LOG("interval tree: seed %llu, step %u", seed, step);
+        }
+    }
+    for (u32 i = 0; i < kIntervals; i++) {
+        if (nodes[i].linked()) {
+            tree.erase(nodes[i]);
+        }
+    }
+    OBJR_EXPECT(tree.empty());
+}
+
+} // namespace
+
+OBJR_TEST(spec_M1_interval_tree_against_naive) {
+    for (u64 seed = 1; seed <= 4; seed++) {
+        intervals_against_naive(test, seed);
+    }
+}
+
+// Equal intervals come as they were put: a walk meets the child of a fork behind its parent.
+OBJR_TEST(spec_M1_interval_tree_keeps_the_order) {
+    IntervalTree tree;
+    IntervalNode nodes[4];
+    for (IntervalNode& node : nodes) {
+        node.first = 5;
+        node.last = 9;
+    }
+    tree.insert(nodes[0]);
+    tree.insert(nodes[3]);
+    tree.insert_after(nodes[0], nodes[1]);
+    tree.insert_after(nodes[1], nodes[2]);
+    u32 n = 0;
+    const bool all = tree.visit(9, 9, [&](IntervalNode& node) { return &node == &nodes[n] && ++n != 0; });
+    OBJR_EXPECT(all);
+    OBJR_EXPECT_EQ(n, 4);
+    nodes[2].last = 4; // not as it should be
+    OBJR_EXPECT(tree.check() != nullptr);
+    nodes[2].last = 9;
+    for (IntervalNode& node : nodes) {
+        tree.erase(node);
+    }
 }
