@@ -8,6 +8,7 @@
 #include "objrmap/anon_vma.h"
 #include "objrmap/world.h"
 #include "rebuild.h"
+#include "schemes.h"
 
 namespace objr {
 
@@ -92,8 +93,8 @@ public:
         World& world = vma.mm->world();
         AnonVmaChain* avc = OBJR_TRY(new_avc(world));
         // Who has inherited from others would bring their pages in: only a Vma with one AVC lends its AnonVma.
-        AnonVma* anon_vma =
-            mergeable_anon_vma(vma, [](const Vma& neighbour) { return neighbour.chain.front() == neighbour.chain.back(); });
+        AnonVma* anon_vma = mergeable_anon_vma(
+            vma, [](const Vma& neighbour) { return neighbour.chain.front() == neighbour.chain.back(); });
         bool fresh = !anon_vma;
         if (fresh) {
             Result<AnonVma*> made = new_anon_vma(world);
@@ -211,9 +212,7 @@ public:
         vma.chain.front()->anon_vma->root->lock.unlock();
     }
 
-    Status prepare_split(Vma& fresh, Vma& old) override {
-        return get_avcs(old.mm->world(), old.chain, fresh.chain);
-    }
+    Status prepare_split(Vma& fresh, Vma& old) override { return get_avcs(old.mm->world(), old.chain, fresh.chain); }
 
     void split(Vma& fresh, Vma& old) override {
         ChainList spare;
@@ -350,7 +349,8 @@ private:
     // own. fresh.anon_vma is that, or nullptr; `active` is the caller's. The root's lock is held for write.
     static void clone_chain(Vma& fresh, Vma& like, ChainList& spare) {
         const bool forked = fresh.mm != like.mm;
-        for (AnonVmaChain* avc = like.chain.back(); avc; avc = like.chain.prev(*avc)) { // oldest first, since link puts to the front
+        for (AnonVmaChain* avc = like.chain.back(); avc;
+             avc = like.chain.prev(*avc)) { // oldest first, since link puts to the front
             AnonVmaChain* copy = spare.pop_front();
             link(*copy, fresh, *avc->anon_vma, avc->node.linked() ? avc : nullptr);
             if (forked && !fresh.anon_vma && may_reuse(*avc->anon_vma)) {

@@ -7,6 +7,7 @@
 #include "objrmap/anon_vma.h"
 #include "objrmap/world.h"
 #include "rebuild.h"
+#include "schemes.h"
 
 namespace objr {
 

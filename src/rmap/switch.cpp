@@ -19,9 +19,7 @@ Scheme* find_scheme(const char* name) {
     return nullptr;
 }
 
-const char* scheme_name(u32 n) {
-    return n < sizeof(kSchemes) / sizeof(kSchemes[0]) ? kSchemes[n]().name() : nullptr;
-}
+const char* scheme_name(u32 n) { return n < sizeof(kSchemes) / sizeof(kSchemes[0]) ? kSchemes[n]().name() : nullptr; }
 
 // ---- what is to be rebuilt
 
