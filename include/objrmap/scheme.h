@@ -41,7 +41,8 @@ enum class StopReason : u32 {
 
 // What a walk cost: the ledger of one question.
 struct WalkCost {
-    u64 candidates = 0; // (Vma, address) pairs looked at; a nonlinear Vma counts once for each mapping in it, at least once
+    u64 candidates =
+        0; // (Vma, address) pairs looked at; a nonlinear Vma counts once for each mapping in it, at least once
     u64 hits = 0; // present PTEs of this page
     u64 false_hits = 0; // candidates that were none
     u64 levels = 0; // page tables read
@@ -158,7 +159,11 @@ public:
     virtual void forsaken(Page&) {}
     // Contents, mappings and identity of `from` go over to `to` (migration): copy mapping and index. Both are locked, and from has
     // no present mapping.
-    virtual void transfer(Page& from, Page& to);
+    // Inline, as all that is not pure here: no object then has the table of functions of Scheme itself, which needs the C++ runtime.
+    virtual void transfer(Page& from, Page& to) {
+        to.index = from.index;
+        to.set_mapping(from.mapping());
+    }
     // Between hold and release the object of an anonymous page can be walked even when the page is not mapped (migration).
     // Page locked and mapped at hold.
     virtual void hold(Page&) {}

@@ -252,13 +252,6 @@ void rmap_walk(World& world, Page& page, const WalkOptions& options, MappingVisi
     world.counters.add(Count::rmap_false_hits, static_cast<s64>(cost.false_hits - before.false_hits));
 }
 
-// ---- what most schemes do
-
-void Scheme::transfer(Page& from, Page& to) {
-    to.index = from.index;
-    to.set_mapping(from.mapping());
-}
-
 // ---- mkclean
 
 u32 page_mkclean(World& world, Page& page) {
