@@ -12,8 +12,8 @@
 // Locking: fields say it. pages_ is a table with a lock of its own; a page enters locked, and leaves under its page lock.
 #pragma once
 
-#include "objrmap/memory.h"
 #include "objrmap/file_index.h"
+#include "objrmap/memory.h"
 #include "objrmap/vma.h"
 
 namespace objr {

@@ -31,7 +31,8 @@ private:
 // goes with the mapping. reserve: filled for one mapping more.
 void rmap_map_anon(World& world, Page& page, Vma& vma, EntryPlace place, Exclusivity exclusivity, MapReserve& reserve);
 void rmap_map_file(World& world, Page& page, EntryPlace place, MapReserve& reserve);
-void rmap_duplicate(World& world, Page& page, EntryPlace place, MapReserve& reserve); // one more of a mapped page (fork)
+void rmap_duplicate(World& world, Page& page, EntryPlace place,
+                    MapReserve& reserve); // one more of a mapped page (fork)
 void rmap_unmap(World& world, Page& page, EntryPlace place);
 // The only user writes: the page is its own from now on (spec M5). Page locked.
 void rmap_claim(World& world, Page& page, Vma& vma);

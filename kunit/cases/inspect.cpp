@@ -194,8 +194,8 @@ OBJR_TEST(inspect_json) {
     process.store(0, 1);
     text.query(world, Selector(*world, *process.page(0), " json explain").c_str());
     OBJR_EXPECT_TEXT(text.c_str(), "{\"page\":{\"pfn\":\"0x");
-    OBJR_EXPECT_TEXT(text.c_str(),
-                     "\"kind\":\"anon\",\"mapcount\":1,\"refcount\":1,\"flags\":[\"lru\",\"anon_exclusive\"],\"pgoff\":\"0x7f0000000\",");
+    OBJR_EXPECT_TEXT(text.c_str(), "\"kind\":\"anon\",\"mapcount\":1,\"refcount\":1,\"flags\":[\"lru\",\"anon_"
+                                   "exclusive\"],\"pgoff\":\"0x7f0000000\",");
     OBJR_EXPECT_TEXT(text.c_str(), "},\"mappers\":[{\"pid\":null,\"comm\":null,\"mm\":");
     OBJR_EXPECT_TEXT(text.c_str(),
                      "\"bits\":[\"P\",\"RW\",\"US\",\"A\",\"D\",\"NX\"],\"young\":1,\"dirty\":1}],\"candidates\":[],");
@@ -576,8 +576,7 @@ OBJR_TEST(verify_sees_broken_objects) {
             [&] { family.vma_count.fetch_sub(1); });
     }
     expect_bad(
-        test, world, "bad A3: ", [&] { object->i_mmap.erase(shared); },
-        [&] { object->i_mmap.insert(shared); });
+        test, world, "bad A3: ", [&] { object->i_mmap.erase(shared); }, [&] { object->i_mmap.insert(shared); });
     expect_bad(
         test, world, "bad F", [&] { cached.index++; }, [&] { cached.index--; });
     expect_bad(

@@ -63,7 +63,8 @@ OBJR_TEST(pathology_forking_server) {
         OBJR_EXPECT(candidates >= kChildren * kChildren / 2);
     }
     OBJR_TEST_LOG("%s: %u children x %u pages: %llu.%02llu candidates until the mapping is found",
-                  world->scheme().name(), kChildren, kPages, candidates / kChildren, candidates * 100 / kChildren % 100);
+                  world->scheme().name(), kChildren, kPages, candidates / kChildren,
+                  candidates * 100 / kChildren % 100);
 }
 
 // ---- many Vmas of one file

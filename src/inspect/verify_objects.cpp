@@ -83,11 +83,13 @@ bool Verifier::check_anon_vmas() {
         objr_cond_resched();
     }
     if (listed != anon_links_) {
-        return OBJR_BAD("N1: all anon_vmas together have %llu Vmas, the Vmas of all mms are in %llu", listed, anon_links_);
+        return OBJR_BAD("N1: all anon_vmas together have %llu Vmas, the Vmas of all mms are in %llu", listed,
+                        anon_links_);
     }
     // In classic nobody counts who is active; in chain every Vma with an anon_vma is.
     return active == 0 || active == vmas_with_anon_ ||
-           OBJR_BAD("N3: the anon_vmas count %llu active Vmas, the mms have %llu with an anon_vma", active, vmas_with_anon_);
+           OBJR_BAD("N3: the anon_vmas count %llu active Vmas, the mms have %llu with an anon_vma", active,
+                    vmas_with_anon_);
 }
 
 // One list or tree. What its members say of themselves was checked with the Vmas.
