@@ -3,64 +3,18 @@
 // threads_test.cpp: many threads on few processes: they load, store, map, unmap, move, protect, fork and exit in each other's
 // address spaces, share a family and objects, truncate and write back, while others ask and verify. What is read must be
 // of the right family or object; the thread sanitizer, the lock checker and the verifier see the rest.
-#include "../cases/fixture.h"
-#include "case_list.h"
-#include "out.h"
-
-#include <gtest/gtest.h>
+#include "threads.h"
 
 #include <atomic>
-#include <chrono>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
-#include <string>
-#include <thread>
-#include <vector>
 
 namespace {
 
 using namespace objr;
 using namespace objr::test;
-using Clock = std::chrono::steady_clock;
-
-// Threads that do their step again and again until the time is over or the test has failed.
-class Threads {
-public:
-    explicit Threads(std::chrono::milliseconds time) : end_(Clock::now() + time) {}
-    ~Threads() { join(); }
-    void join() {
-        for (std::thread& thread : threads_)
-            thread.join();
-        threads_.clear();
-    }
-    void run(std::function<void(Random&)> step) {
-        threads_.emplace_back([this, step = std::move(step), seed = threads_.size() + 1] {
-            Random random(seed);
-            while (Clock::now() < end_ && !testing::Test::HasFailure())
-                step(random);
-        });
-    }
-
-private:
-    Clock::time_point end_;
-    std::vector<std::thread> threads_;
-};
-
-std::string ask(objr_world* world, const std::string& selector) {
-    objr_query query;
-    objr_query_parse(&query, selector.data(), selector.size());
-    objr_out out;
-    for (objr_u64 position = 0; objr_show_query(world, &query, &position, &out) != 0;) {
-    }
-    return out.text;
-}
-
-void expect_verified(objr_world* world) {
-    objr_out out;
-    EXPECT_EQ(objr_show_verify(world, &out), 0) << out.text;
-}
+using namespace objr_host;
 
 // A page that has just been taken from the pool can be found by its number before its owner has done anything with it.
 TEST(ManyThreads, queries_meet_new_pages) {
@@ -276,7 +230,15 @@ TEST(ManyThreads, everything_at_once) {
         });
         for (int i = 0; i < 2; i++)
             threads.run([&](Random& random) { show(world.handle(), random); });
-        threads.run([&](Random&) {
+        threads.run([&](Random& random) {
+            char reason[120];
+            u32 count = 0;
+            while (scheme_name(count)) {
+                count++;
+            }
+            const int result = objr_set_scheme(world.handle(), scheme_name(static_cast<u32>(random.below(count))), reason,
+                                               sizeof(reason));
+            EXPECT_TRUE(result == 0 || result == -OBJR_EBUSY) << reason;
             expect_verified(world.handle());
             std::this_thread::sleep_for(std::chrono::milliseconds(2));
         });
