@@ -4,8 +4,8 @@
 // Random tests run a fixed list of seeds and name the failing one. The guest (emulated, with KASAN) gets fewer steps.
 #include "cases/test.h"
 
-#include "objrmap/intrusive.h"
 #include "objrmap/interval_tree.h"
+#include "objrmap/intrusive.h"
 #include "objrmap/prio_tree.h"
 #include "objrmap/rbtree.h"
 
