@@ -15,6 +15,7 @@
 //   V4 free <=> refcount 0; a free page is zero, unmapped and has no mapping.
 //   V5 `mapping` of an anon page is set when mapcount goes -1 -> 0 for the first time and stays until the page is free;
 //      it is trusted only while the page is mapped (spec P2, C5).
+//   V6 anon_exclusive => anonymous with at most one mapping (spec M10).
 //
 // Locking: flags, mapcount, refcount are atomic. mapcount changes under the PTE's table lock. mapping and index: set by
 // the one who owns the new page; of a file page cleared under its page lock. lru links: Pool::lock.

@@ -72,6 +72,7 @@ bool Verifier::check_file(FileMapping& file) {
 bool Verifier::check_anon_vmas() {
     u64 listed = 0;
     u64 active = 0;
+    u64 children = 0;
     u64 id = 0;
     for (; AnonVma* anon_vma = world_.anon_vmas.find_from(id); id++) {
         anon_vmas_++;
@@ -80,11 +81,15 @@ bool Verifier::check_anon_vmas() {
         }
         listed += anon_vma->vma_count.load();
         active += anon_vma->active;
+        children += anon_vma->children;
         objr_cond_resched();
     }
     if (listed != anon_links_) {
         return OBJR_BAD("N1: all anon_vmas together have %llu Vmas, the Vmas of all mms are in %llu", listed,
                         anon_links_);
+    }
+    if (children != anon_vmas_) { // each is the child of one, a root its own
+        return OBJR_BAD("N3: the anon_vmas count %llu children, there are %llu of them", children, anon_vmas_);
     }
     // In classic nobody counts who is active; in chain every Vma with an anon_vma is.
     return active == 0 || active == vmas_with_anon_ ||
@@ -114,8 +119,10 @@ bool Verifier::check_anon_vma(AnonVma& anon_vma) {
         return OBJR_BAD("S1: anon_vma %u counts %u Vmas and %u references, it has %u Vmas", id,
                         anon_vma.vma_count.load(), anon_vma.refs.load(), count);
     }
-    return !anon_vma.tree.empty() || anon_vma.root == &anon_vma ||
-           OBJR_BAD("N3: anon_vma %u of a list has a root of its own", id);
+    const bool is_root = anon_vma.root == &anon_vma;
+    return (is_root == (anon_vma.parent == &anon_vma) && anon_vma.parent->root == anon_vma.root &&
+            world_.anon_vmas.find(anon_vma.parent->id.load()) == anon_vma.parent) ||
+           OBJR_BAD("N3: anon_vma %u has a parent that is gone or of another family", id);
 }
 
 // The AVCs of a Vma, under chain: all of one family, each in the tree of its AnonVma under the present pgoffs.

@@ -55,6 +55,9 @@ bool Verifier::check_used(Page& page) {
     if (found != 0 && page.mapping().is_none()) {
         return OBJR_BAD("V5: page %u is mapped %u times and belongs to no object", n, found);
     }
+    if (page.has(PageFlag::anon_exclusive) && (found > 1 || !page.mapping().is_anon())) {
+        return OBJR_BAD("V6: page %u is exclusive, with %u mappings%s", n, found, is_file ? " of a file" : "");
+    }
     if (tallies_[n].private_writable != 0 && (found != 1 || !page.mapping().is_anon())) {
         return OBJR_BAD("M2: page %u, %s with %u mappings, can be written through a private one without a copy", n,
                         is_file ? "of a file" : "anon", found);

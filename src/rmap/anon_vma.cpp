@@ -19,7 +19,7 @@ Result<AnonVma*> new_anon_vma(World& world) {
         return status.error();
     }
     world.counters.add(Count::anon_vmas);
-    anon_vma->refs.store(1);
+    anon_vma->refs.store_release(1); // who gets a reference by a stale pointer sees the root
     return anon_vma;
 }
 
