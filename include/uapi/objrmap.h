@@ -69,6 +69,8 @@ struct objrmap_who {
  * beyond the end of the object is SIGBUS, as always. Asking for the pages that a mapping shows anyway, while all of it is still
  * linear, changes nothing.
  *
+ * msync() covers the linear pages of its range only; fsync() on the descriptor covers all.
+ *
  * Stricter than the system call, which rounds start and size down: both must be multiples of the page size.
  *
  * EINVAL: unaligned, empty or overflowing range, unknown flags, reserved not 0, pgoff beyond what a file may have, or a range

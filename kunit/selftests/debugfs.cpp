@@ -17,7 +17,7 @@ using objr::Answer;
 using objr::kPage;
 
 static const char* const kFiles[] = {"stats", "mappers", "pages",  "mms",   "anon_vmas",
-                                     "files", "verify",  "scheme", "query", "graph"};
+                                     "files", "verify",  "scheme", "query", "graph", "command"};
 
 // ---- the words of an answer ---------------------------------------------------------------------------------------
 

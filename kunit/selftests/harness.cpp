@@ -247,6 +247,8 @@ std::string remains() {
 enum class Result { kPassed, kFailed, kSkipped };
 
 Result run_case(const Case& test, std::string& message) {
+    std::string scheme, left;
+    if (!objr::standin()) objr::schemes(&scheme);
     memset(outcome, 0, sizeof(*outcome));
     fflush(stdout);
     const pid_t pid = fork();
@@ -301,6 +303,8 @@ Result run_case(const Case& test, std::string& message) {
             result = Result::kFailed;
             message += (message.empty() ? "" : "; ") + why;
         }
+        objr::schemes(&left); // a case that failed may have left another
+        if (left != scheme) objr::switch_scheme(scheme);
     }
     return result;
 }

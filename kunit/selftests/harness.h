@@ -2,7 +2,7 @@
 //
 // The frame of the selftests: each case runs in a process of its own, with a time limit; a crash, a signal or a hang is
 // a failed case and not the end of the run. After a case all of its processes are killed and reaped, `verify` must say
-// ok and every page must be back in the pool.
+// ok and every page must be back in the pool; the scheme is again the one that was in force before.
 //
 // CHECK* may be used in any process or thread of a case: the first failure is kept for the report and ends that process.
 #ifndef OBJRMAP_SELFTESTS_HARNESS_H

@@ -98,6 +98,23 @@ inline int truncate_object(int device, uint64_t size) {
     return ioctl(device, OBJRMAP_IOC_TRUNCATE, &request);
 }
 
+// remap_file_pages for pool memory; start and size in bytes, pgoff in pages.
+inline int remap(int device, void* start, uint64_t size, uint64_t pgoff, unsigned flags = 0) {
+    if (standin()) return remap_file_pages(start, size, 0, pgoff, flags & OBJRMAP_REMAP_NONBLOCK ? MAP_NONBLOCK : 0);
+    objrmap_remap request{reinterpret_cast<uint64_t>(start), size, pgoff, flags, 0};
+    return ioctl(device, OBJRMAP_IOC_REMAP, &request);
+}
+
+inline int advise(int device, void* start, uint64_t length, unsigned advice) {
+    if (standin()) {
+        if (advice == OBJRMAP_ADVISE_LOCK) return mlock(start, length);
+        if (advice == OBJRMAP_ADVISE_UNLOCK) return munlock(start, length);
+        return madvise(start, length, static_cast<int>(advice)); // NORMAL, RANDOM, SEQUENTIAL are the same numbers
+    }
+    objrmap_advise request{reinterpret_cast<uint64_t>(start), length, advice, 0};
+    return ioctl(device, OBJRMAP_IOC_ADVISE, &request);
+}
+
 // Mappers of the page at addr, as the caller may see them; false: errno says why. *total: how many there are.
 inline bool who(int device, const void* addr, std::vector<objrmap_mapper>& mappers, unsigned room = 64,
                 unsigned* total = nullptr) {
@@ -155,6 +172,35 @@ inline std::string ask(const std::string& file, const std::string& selector, int
     std::string text = read_all(fd);
     close(fd);
     return text;
+}
+
+// ---- schemes ------------------------------------------------------------------------------------------------------
+
+// All there are; *active: the one in force. "[chain] classic anonmm pte_chain"
+inline std::vector<std::string> schemes(std::string* active = nullptr) {
+    std::vector<std::string> names;
+    std::string name;
+    for (const char character : read_text(kDebugfs + "scheme")) {
+        if (character != ' ' && character != '\n') {
+            name += character;
+            continue;
+        }
+        if (name.size() > 2 && name.front() == '[') {
+            name = name.substr(1, name.size() - 2);
+            if (active) *active = name;
+        }
+        if (!name.empty()) names.push_back(name);
+        name.clear();
+    }
+    return names;
+}
+
+// Switches; 0, or errno and the reason why not.
+inline int switch_scheme(const std::string& name, std::string* why = nullptr) {
+    int error = 0;
+    const std::string text = ask("scheme", name, &error);
+    if (why) *why = error ? text : std::string();
+    return error;
 }
 
 // ---- stats and verify ---------------------------------------------------------------------------------------------
