@@ -124,13 +124,16 @@ CASE(C12_remap_in_a_file) {
     const int real = make_file(path, content);
     const int fd = device();
     CHECK_OK(objr::bind_file(fd, real, OBJRMAP_SHARED));
-    auto* window = static_cast<char*>(map_pages(fd, 8));
-    CHECK_OK(objr::remap(fd, window, 4 * kPage, 4));
+    auto* place = static_cast<char*>(map_pages(fd, 8));
+    volatile char* window = place;
+    CHECK_OK(objr::remap(fd, place, 4 * kPage, 4));
     CHECK_EQ(window[0], 'e');
     CHECK_EQ(window[3 * kPage], 'h');
     CHECK_EQ(window[4 * kPage], 'e'); // linear: the same page once more
-    memset(window, 'E', kPage);
-    memset(window + kPage, 'F', 10);
+    for (size_t byte = 0; byte < kPage; ++byte)
+        window[byte] = 'E';
+    for (size_t byte = kPage; byte < kPage + 10; ++byte)
+        window[byte] = 'F';
     CHECK_EQ(window[4 * kPage], 'E');
     CHECK_OK(objr::standin() ? fsync(real) : fsync(fd));
     const std::string now = content_of(path);
@@ -142,7 +145,7 @@ CASE(C12_remap_in_a_file) {
     CHECK_OK(objr::standin() ? fsync(real) : fsync(fd));
     CHECK_EQ(content_of(path)[4 * kPage], '1');
     window[kPage] = '2';
-    CHECK_OK(munmap(window, 8 * kPage));
+    CHECK_OK(munmap(place, 8 * kPage));
     close(fd);
     CHECK(becomes([&] { return content_of(path)[5 * kPage] == '2'; }));
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //
-// Many processes at random on the pool: they map, fork, write, unmap, move, protect, share objects and files, exit and are
-// killed, while others read debugfs and run verify. Every process knows what must be in its memory: each write has a tag
+// Many processes at random on the pool: they map, fork, write, unmap, move, protect, share objects and files, show windows of
+// them, lock, exit and are killed, while others read debugfs, take pages away by commands, switch schemes and run verify.
+// Every process knows what must be in its memory: each write has a tag
 // of its own, so that lost, old and foreign content is told apart; in shared pages each process has a word of its own.
 // At the end all pages must be back and verify must say ok.
 //
@@ -12,6 +13,7 @@
 #include <cstdio>
 #include <ctime>
 #include <new>
+#include <numeric>
 #include <random>
 
 #include <sched.h>
@@ -32,9 +34,25 @@ constexpr unsigned kSlots = 480; // a shared page has a word for each
 constexpr unsigned kObjects = 4, kObjectPages = 16;
 constexpr unsigned kFiles = 2, kFilePages = 8;
 
-enum Op { kMap, kWrite, kCheck, kUnmap, kMove, kProtect, kFork, kExit, kShared, kPrivateView, kSync, kReopen, kOps };
-const char* const kOpNames[kOps] = {"map",  "write", "check",  "unmap",   "move", "protect",
-                                    "fork", "exit",  "shared", "private", "sync", "reopen"};
+enum Op {
+    kMap,
+    kWrite,
+    kCheck,
+    kUnmap,
+    kMove,
+    kProtect,
+    kFork,
+    kExit,
+    kShared,
+    kPrivateView,
+    kSync,
+    kReopen,
+    kRemap,
+    kAdvise,
+    kOps
+};
+const char* const kOpNames[kOps] = {"map",  "write",  "check",   "unmap", "move",   "protect", "fork",
+                                    "exit", "shared", "private", "sync",  "reopen", "remap",   "advise"};
 
 struct Slot {
     int taken;
@@ -58,7 +76,7 @@ struct Shared {
     int failed;
     char failure[600];
     long charged, limit; // pages of all tenants
-    uint64_t ops[kOps], refused, queries, retries, verifies;
+    uint64_t ops[kOps], refused, queries, retries, verifies, commands, switches, switches_refused;
     uint64_t writes; // tags given
     // The last values of a slot's word in the pages of files, which outlive their users: about to be written, and written.
     uint64_t intent[kFiles][kFilePages][kSlots], written[kFiles][kFilePages][kSlots];
@@ -66,7 +84,8 @@ struct Shared {
 Shared* all;
 
 struct Options {
-    unsigned seconds = 60, processes = 300;
+    unsigned seconds = 0, processes = 300; // 0: 60 s, or an hour for --switch
+    unsigned switches = 0; // end after so many switches of the scheme
     uint64_t seed = 0;
     bool tiny = false; // the pool is smaller than what they want
     bool inject = false; // now and then an allocation of theirs fails, in the kernel or in the module
@@ -120,7 +139,8 @@ struct Area { // one range with one protection
     unsigned char* base;
     std::vector<uint64_t> tags; // of each page (kAnon, kPrivate)
     int prot;
-    unsigned object, first; // which object or file, from which of its pages on
+    unsigned object; // which object or file
+    std::vector<unsigned> shows; // of each page: which one of the object's it is
 
     size_t pages() const { return tags.size(); }
     unsigned char* page(size_t index) const { return base + index * kPage; }
@@ -207,7 +227,7 @@ private:
                      static_cast<unsigned long long>(word));
         }
         if (area.kind == Area::kPrivate) return;
-        const size_t page = area.first + index;
+        const size_t page = area.shows[index];
         const uint64_t word = words[number_];
         if (area.kind == Area::kObject) {
             uint64_t& known = mine_[area.object][page];
@@ -251,7 +271,7 @@ private:
             return;
         }
         auto* word = reinterpret_cast<volatile uint64_t*>(area.page(index)) + number_;
-        const size_t page = area.first + index;
+        const size_t page = area.shows[index];
         const uint64_t value = (uint64_t{number_} + 1) << 40 | (add(all->writes, uint64_t{1}) & ((1ULL << 40) - 1));
         check_words(area, index);
         if (area.kind == Area::kObject) {
@@ -283,9 +303,11 @@ private:
             if (owns) uncharge(*slot_, static_cast<long>(pages));
             return;
         }
+        std::vector<unsigned> shows(pages);
+        std::iota(shows.begin(), shows.end(), first);
         areas_.push_back({kind, static_cast<unsigned char*>(base),
                           std::vector<uint64_t>(pages, kind == Area::kPrivate ? kForeign : 0), PROT_READ | PROT_WRITE,
-                          object, first});
+                          object, std::move(shows)});
     }
 
     // Cuts an area so that [first, first + count) is one of its own; returns its place in areas_.
@@ -294,9 +316,10 @@ private:
         auto part = [&](size_t from, size_t end) {
             Area piece = whole;
             piece.base = whole.page(from);
-            piece.first = whole.first + static_cast<unsigned>(from);
             piece.tags.assign(whole.tags.begin() + static_cast<long>(from),
                               whole.tags.begin() + static_cast<long>(end));
+            piece.shows.assign(whole.shows.begin() + static_cast<long>(from),
+                               whole.shows.begin() + static_cast<long>(end));
             return piece;
         };
         areas_[which] = part(first, first + count);
@@ -348,6 +371,34 @@ private:
             return;
         }
         areas_[cut(which, first, count)].prot = prot;
+    }
+
+    // An area lies within one of the kernel's mappings, as a window must: what was cut by unmap, move or mprotect is never joined.
+    void remap_some() {
+        if (objr::standin()) return; // Linux makes many mappings of it, which then do not move as one
+        Area& area = areas_[below(areas_.size())];
+        if (owns_pages(area)) return;
+        const size_t first = below(area.pages()), count = 1 + below(area.pages() - first);
+        const unsigned pages = area.kind == Area::kFile ? kFilePages : kObjectPages;
+        const auto pgoff = static_cast<unsigned>(below(pages - count + 1));
+        if (objr::remap(device_, area.page(first), count * kPage, pgoff, below(3) ? 0 : OBJRMAP_REMAP_NONBLOCK)) {
+            expect_scarce("remap");
+            return;
+        }
+        std::iota(area.shows.begin() + static_cast<long>(first), area.shows.begin() + static_cast<long>(first + count),
+                  pgoff);
+    }
+
+    void advise_some() {
+        static const unsigned kinds[] = {OBJRMAP_ADVISE_LOCK,   OBJRMAP_ADVISE_UNLOCK,     OBJRMAP_ADVISE_UNLOCK,
+                                         OBJRMAP_ADVISE_RANDOM, OBJRMAP_ADVISE_SEQUENTIAL, OBJRMAP_ADVISE_NORMAL};
+        const Area& area = areas_[below(areas_.size())];
+        const size_t first = below(area.pages()), count = 1 + below(area.pages() - first);
+        const unsigned advice = kinds[below(std::size(kinds))];
+        if (!objr::advise(device_, area.page(first), count * kPage, advice)) return;
+        if (advice == OBJRMAP_ADVISE_LOCK && !(area.prot & PROT_READ)) return; // locked, but not brought in
+        if (advice == OBJRMAP_ADVISE_LOCK && options.scarce() && errno == EIO) return;
+        expect_scarce("advise");
     }
 
     void fork_one() {
@@ -459,13 +510,10 @@ private:
     }
 
     void act() {
-        static const unsigned weights[kOps] = {10, 32, 24, 8, 6, 8, 6, 1, 5, 3, 2, 2};
-        static const unsigned sum = [] {
-            unsigned total = 0;
-            for (const unsigned weight : weights)
-                total += weight;
-            return total;
-        }();
+        static const unsigned usual[kOps] = {10, 32, 24, 8, 6, 8, 6, 1, 5, 3, 2, 2, 5, 4};
+        static const unsigned restless[kOps] = {10, 32, 24, 8, 6, 4, 14, 8, 8, 3, 2, 2, 16, 4};
+        const unsigned* weights = options.switches ? restless : usual;
+        static const unsigned sum = std::accumulate(weights, weights + kOps, 0U);
         size_t pick = below(sum);
         unsigned op = 0;
         while (pick >= weights[op])
@@ -519,12 +567,31 @@ private:
             if (msync(area.base, area.pages() * kPage, MS_SYNC)) expect_scarce("msync");
             break;
         }
+        case kRemap: remap_some(); break;
+        case kAdvise: advise_some(); break;
         default: close_shared();
         }
     }
 };
 
 // ---- those who look on --------------------------------------------------------------------------------------------
+
+// Takes pages away, forgets their uses: nobody loses anything by it.
+void command(std::mt19937_64& random, const std::string& selector) {
+    static const char* const verbs[] = {"referenced", "unmap", "unmap", "mkclean", "revoke"};
+    const std::string text = std::string(verbs[random() % std::size(verbs)]) + " " + selector;
+    int error = 0;
+    const std::string result = objr::ask("command", text, &error);
+    add(all->commands, uint64_t{1});
+    if (error && error != ENOENT && error != ENOMEM && error != EAGAIN && error != EBUSY && error != ENOSPC)
+        fail("command %s: %s: %s", text.c_str(), strerror(error), result.c_str());
+    if (result.empty() || result.back() != '\n') fail("command %s answers '%s'", text.c_str(), result.c_str());
+}
+
+std::string selector_range(std::mt19937_64& random, uint64_t pages) {
+    const uint64_t first = random() % pages;
+    return std::to_string(first) + " " + std::to_string(std::min(first + random() % 64, pages - 1));
+}
 
 // Reads every debugfs file and asks who maps random pages: each answer must be whole.
 [[noreturn]] void look_on(uint64_t seed) {
@@ -547,6 +614,10 @@ private:
             objr::ask("graph", selector);
             continue;
         }
+        if (random() % 3 == 0) {
+            command(random, random() % 20 ? selector : "range page " + selector_range(random, pages));
+            continue;
+        }
         const std::string text = objr::ask("query", selector);
         add(all->queries, uint64_t{1});
         if (text.find("retry") != std::string::npos) {
@@ -561,15 +632,40 @@ private:
     _exit(0);
 }
 
-[[noreturn]] void verify_again_and_again() {
+void verify_once() {
+    std::string text;
+    if (!objr::verify(&text)) fail("verify: %s", text.c_str());
+    add(all->verifies, uint64_t{1});
+}
+
+// To another scheme than the one in force, if it lets itself be had: anonmm may refuse, and says why.
+void switch_once(std::mt19937_64& random) {
+    std::string active, why;
+    std::vector<std::string> names = objr::schemes(&active);
+    names.erase(std::remove(names.begin(), names.end(), active), names.end());
+    if (names.empty()) fail("there is no scheme to switch to but %s", active.c_str());
+    const std::string& name = names[random() % names.size()];
+    const int error = objr::switch_scheme(name, &why);
+    if (!error) {
+        add(all->switches, uint64_t{1});
+    } else if (error == EBUSY && why.rfind("error ", 0) == 0) {
+        add(all->switches_refused, uint64_t{1});
+    } else {
+        fail("switch to %s: %s: %s", name.c_str(), strerror(error), why.c_str());
+    }
+}
+
+// Both stop everybody: leave them some time between.
+[[noreturn]] void switch_and_verify(uint64_t seed) {
     prctl(PR_SET_NAME, "verifier");
+    std::mt19937_64 random(seed);
     while (!all->stop) {
         const double start = now();
-        std::string text;
-        if (!objr::verify(&text)) fail("verify: %s", text.c_str());
-        add(all->verifies, uint64_t{1});
-        usleep(static_cast<useconds_t>(std::min(5.0, 0.2 + 3 * (now() - start)) *
-                                       1e6)); // it stops everybody: leave them some time
+        switch_once(random);
+        verify_once();
+        if (options.switches && all->switches >= options.switches) all->stop = 1;
+        const double rest = options.switches ? 0.05 + 0.5 * (now() - start) : 0.2 + 3 * (now() - start);
+        usleep(static_cast<useconds_t>(std::min(5.0, rest) * 1e6));
     }
     _exit(0);
 }
@@ -583,9 +679,11 @@ void tell(double start) {
     fprintf(stderr, "%3.0f s: %u processes", now() - start, population);
     for (unsigned op = 0; op < kOps; ++op)
         fprintf(stderr, ", %llu %s", static_cast<unsigned long long>(all->ops[op]), kOpNames[op]);
-    fprintf(stderr, "; %llu refused; %llu queries (%llu retry), %llu verify\n",
+    fprintf(stderr, "; %llu refused; %llu queries (%llu retry), %llu commands, %llu switches (%llu refused), %llu verify\n",
             static_cast<unsigned long long>(all->refused), static_cast<unsigned long long>(all->queries),
-            static_cast<unsigned long long>(all->retries), static_cast<unsigned long long>(all->verifies));
+            static_cast<unsigned long long>(all->retries), static_cast<unsigned long long>(all->commands),
+            static_cast<unsigned long long>(all->switches), static_cast<unsigned long long>(all->switches_refused),
+            static_cast<unsigned long long>(all->verifies));
 }
 
 // Takes in one dead child; false: none is dead now, and errno is ECHILD when none is left.
@@ -641,10 +739,10 @@ void run(std::mt19937_64& random) {
         for (int i = 0; i < 3; ++i) {
             const uint64_t seed = random();
             const pid_t pid = fork();
-            if (pid == 0) i < 2 ? look_on(seed) : verify_again_and_again();
+            if (pid == 0) i < 2 ? look_on(seed) : switch_and_verify(seed);
             onlookers.push_back(pid);
         }
-    while (now() < end && !all->failed) {
+    while (now() < end && !all->failed && !all->stop) {
         while (reap())
             ;
         population = 0;
@@ -665,6 +763,11 @@ void run(std::mt19937_64& random) {
     }
     tell(start);
     all->stop = 1;
+    if (all->switches < options.switches && !all->failed) {
+        all->failed = 1;
+        snprintf(all->failure, sizeof(all->failure), "only %llu of %u switches in %u s",
+                 static_cast<unsigned long long>(all->switches), options.switches, options.seconds);
+    }
     const double patience = now() + 120; // each looks once more at all that it has
     while (now() < patience && !all->failed) {
         if (!reap()) {
@@ -706,8 +809,9 @@ bool start_injection() {
 
 int usage(FILE* to, int status) {
     fprintf(to,
-            "usage: stress [--seconds N] [--processes N] [--seed N] [--tiny] [--inject]\n"
+            "usage: stress [--seconds N] [--processes N] [--switch N] [--seed N] [--tiny] [--inject]\n"
             "Random work of many processes on %s (60 s, 300 processes); every process checks its memory.\n"
+            "--switch N: until the scheme has been switched N times, with a verify after each; --seconds is the limit.\n"
             "--tiny: the pool is too small for them, SIGBUS is expected and survived.\n"
             "--inject: one in 200 of their allocations fails (needs a kernel with fault injection).\n",
             OBJRMAP_DEVICE);
@@ -736,11 +840,14 @@ int main(int argc, char** argv) {
             options.seconds = static_cast<unsigned>(value);
         else if (word == "--processes" && value && value <= kSlots)
             options.processes = static_cast<unsigned>(value);
+        else if (word == "--switch" && value)
+            options.switches = static_cast<unsigned>(value);
         else if (word == "--seed")
             options.seed = value;
         else
             return usage(stderr, 2);
     }
+    if (!options.seconds) options.seconds = options.switches ? 3600 : 60;
     all =
         static_cast<Shared*>(mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
     if (all == MAP_FAILED) {
@@ -800,9 +907,11 @@ int main(int argc, char** argv) {
     uint64_t operations = 0;
     for (const uint64_t count : all->ops)
         operations += count;
-    printf("%s 1 - stress of %u processes: %llu operations, %llu forks, %llu queries, %llu verifications\n",
+    printf("%s 1 - stress of %u processes: %llu operations, %llu forks, %llu queries, %llu commands, %llu switches, "
+           "%llu verifications\n",
            good ? "ok" : "not ok", options.processes, static_cast<unsigned long long>(operations),
            static_cast<unsigned long long>(all->ops[kFork]), static_cast<unsigned long long>(all->queries),
+           static_cast<unsigned long long>(all->commands), static_cast<unsigned long long>(all->switches),
            static_cast<unsigned long long>(all->verifies));
     return good ? 0 : 1;
 }

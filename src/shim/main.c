@@ -26,9 +26,9 @@ static char *pool_mb = "64";
 module_param(pool_mb, charp, 0444);
 MODULE_PARM_DESC(pool_mb, "Size of the pool in MiB, 1 to 1048576 (default 64)");
 
-static char *scheme = "classic";
+static char *scheme = "chain";
 module_param(scheme, charp, 0444);
-MODULE_PARM_DESC(scheme, "Reverse-mapping scheme: classic (default)");
+MODULE_PARM_DESC(scheme, "Reverse-mapping scheme: chain (default), classic, anonmm or pte_chain");
 
 static char *swap = "memory";
 module_param(swap, charp, 0444);
