@@ -158,9 +158,9 @@ public:
     // An anonymous page has lost its last mapping. Under a table lock.
     virtual void forsaken(Page&) {}
     // Contents, mappings and identity of `from` go over to `to` (migration): copy mapping and index. Both are locked, and from has
-    // no present mapping.
+    // no present mapping. Its migration entries are to's from now on: the events below may name either page for them.
     // Inline, as all that is not pure here: no object then has the table of functions of Scheme itself, which needs the C++ runtime.
-    virtual void transfer(Page& from, Page& to) {
+    virtual void transfer(World&, Page& from, Page& to) {
         to.index = from.index;
         to.set_mapping(from.mapping());
     }
@@ -168,6 +168,8 @@ public:
     // Page locked and mapped at hold.
     virtual void hold(Page&) {}
     virtual void release(Page&) {}
+    // page_referenced has been here: what is kept for the page may be made smaller (spec H3). Page locked.
+    virtual void collapse(World&, Page&) {}
 
     // ---- entries: present and migration entries alike. Under the lock of the entry's table; traits say who wants them.
     virtual void entry_set(Page&, EntryPlace, MapReserve&) {}
@@ -195,8 +197,8 @@ public:
     virtual ObjectName object_of(const Page&) const { return {nullptr, 0}; }
     virtual u64 bytes(const World&) const = 0; // memory of the anonymous half of the map, now
     virtual const char* check(World&) const { return nullptr; } // its own structures; quiesce held for write
-    virtual void* new_block() { return nullptr; } // of MapReserve; sleeps
-    virtual void free_block(void*) {}
+    virtual void* new_block(World&) { return nullptr; } // of MapReserve; sleeps
+    virtual void free_block(World&, void*) {}
 
 protected:
     constexpr explicit Scheme(const Traits& t) : traits(t) {}

@@ -10,14 +10,14 @@ namespace objr {
 
 MapReserve::~MapReserve() {
     while (blocks_) {
-        world_.scheme().free_block(take());
+        world_.scheme().free_block(world_, take());
     }
 }
 
 Status MapReserve::fill(u32 mappings) {
     Scheme& scheme = world_.scheme();
     while (scheme.traits.tracks_entries && count_ < mappings) {
-        void* block = scheme.new_block();
+        void* block = scheme.new_block(world_);
         if (!block) {
             return Errno{OBJR_ENOMEM};
         }
