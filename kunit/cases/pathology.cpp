@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // pathology.cpp: workloads on which one reverse map or another is known to be bad, each under every scheme: the answers are
-// right all the same, and the ledger shows what they cost. Sizes are those of the texts on the host, and what a guest
-// without KVM can do in a second else.
+// right all the same, and the ledger shows what they cost. Sizes are what a host can do in a second, or a guest without KVM; with
+// OBJR_HOST_MEASURE (scripts/test-host --variant plain) they are those of the texts, and the times mean something.
 #include "fixture.h"
 
 using namespace objr;
@@ -24,47 +24,102 @@ Costs costs_of(World& world, Page& page) {
     return costs;
 }
 
+// Nanoseconds from one call to the next.
+class Stopwatch {
+public:
+    u64 lap() {
+        const u64 before = last_;
+        last_ = objr_ktime_get_ns();
+        return last_ - before;
+    }
+
+private:
+    u64 last_ = objr_ktime_get_ns();
+};
+
+#ifdef OBJR_HOST_MEASURE
+constexpr bool kMeasure = true;
+#else
+constexpr bool kMeasure = false;
+#endif
+
+constexpr u32 choose(u32 measured, u32 hosted, u32 guest) {
+    if constexpr (kMeasure) {
+        return measured;
+    }
+    return __STDC_HOSTED__ ? hosted : guest;
+}
+
 bool has_private_objects(const TestWorld& world) { return world.is("chain") || world.is("pte_chain"); }
 
 } // namespace
 
 // ---- a server that forks children, each of which rewrites what it has inherited
 
-OBJR_TEST(pathology_forking_server) {
-    constexpr u32 kChildren = __STDC_HOSTED__ ? 100 : 20;
-    constexpr u32 kPages = __STDC_HOSTED__ ? 100 : 20;
-    TestWorld world(test, (kChildren + 1) * kPages / 256 + 1);
-    OBJR_ASSERT(world);
+namespace {
+
+constexpr u32 kChildren = choose(1000, 100, 20);
+constexpr u32 kServerPages = choose(1000, 100, 20);
+constexpr u32 kRewritten = choose(20, 100, 20); // by each child
+
+struct ServerTimes {
+    u64 fork, copy, walk, exit;
+};
+
+void run_server(objr_test* test, TestWorld& world, ServerTimes& times) {
     Process server(test, world);
     Processes children(test, world, kChildren);
     OBJR_PROPAGATE();
-    OBJR_ASSERT(server.map(0, kPages));
-    for (u32 page = 0; page < kPages; page++) {
+    OBJR_ASSERT(server.map(0, kServerPages));
+    for (u32 page = 0; page < kServerPages; page++) {
         server.store(page, page);
     }
+    Stopwatch watch;
     for (u32 n = 0; n < kChildren; n++) {
         OBJR_ASSERT(server.fork_to(children[n]));
-        for (u32 page = 0; page < kPages; page++) {
+    }
+    times.fork = watch.lap();
+    for (u32 n = 0; n < kChildren; n++) {
+        for (u32 page = 0; page < kRewritten; page++) {
             children[n].store(page, n);
         }
     }
+    times.copy = watch.lap();
     u64 candidates = 0;
     for (u32 n = 0; n < kChildren; n++) {
-        const Costs costs = costs_of(*world, *children[n].page(n % kPages));
+        const Costs costs = costs_of(*world, *children[n].page(n % kRewritten));
         OBJR_EXPECT_EQ(costs.stopped.hits, 1);
         OBJR_EXPECT_EQ(costs.whole.hits, 1);
         // The family's list against an object of the child's own.
         OBJR_EXPECT_EQ(costs.whole.candidates, has_private_objects(world) ? 1 : kChildren + 1);
         candidates += costs.stopped.candidates;
     }
+    times.walk = watch.lap();
     if (has_private_objects(world) || world.is("anonmm")) { // anonmm asks the mm that the page names first
         OBJR_EXPECT_EQ(candidates, kChildren);
     } else {
         OBJR_EXPECT(candidates >= kChildren * kChildren / 2);
     }
-    OBJR_TEST_LOG("%s: %u children x %u pages: %llu.%02llu candidates until the mapping is found",
-                  world->scheme().name(), kChildren, kPages, candidates / kChildren,
-                  candidates * 100 / kChildren % 100);
+    OBJR_TEST_LOG("%s: %u children x %u pages: %llu.%02llu candidates until the mapping is found, %llu bytes of map",
+                  world->scheme().name(), kChildren, kServerPages, candidates / kChildren,
+                  candidates * 100 / kChildren % 100, world->scheme().bytes(*world));
+    watch.lap();
+    for (u32 n = 0; n < kChildren; n++) {
+        children[n].exit();
+    }
+    times.exit = watch.lap();
+}
+
+} // namespace
+
+OBJR_TEST(pathology_forking_server) {
+    TestWorld world(test, (kChildren * kRewritten + kServerPages) / 256 + 1);
+    OBJR_ASSERT(world);
+    ServerTimes times = {};
+    run_server(test, world, times);
+    OBJR_TEST_LOG("%s: ns: %llu a fork, %llu a copy, %llu a walk to the end and one to the mapping, %llu an exit",
+                  world->scheme().name(), times.fork / kChildren, times.copy / kChildren / kRewritten,
+                  times.walk / kChildren, times.exit / kChildren);
 }
 
 // ---- many Vmas of one file
@@ -95,23 +150,33 @@ void many_vmas_of_one_file(objr_test* test, u32 processes, u32 windows) {
     Processes all(test, world, processes);
     OBJR_PROPAGATE();
     u32 touched = 0;
+    Stopwatch watch;
     map_windows(test, all, object.get(), windows, &touched);
     OBJR_PROPAGATE();
+    const u64 map = watch.lap();
     Page* page = object->find_page(50);
     OBJR_ASSERT(page != nullptr);
-    const Costs costs = costs_of(*world, *page);
+    constexpr u32 kWalks = choose(50, 1, 1);
+    Costs costs;
+    watch.lap();
+    for (u32 n = 0; n < kWalks; n++) {
+        costs = costs_of(*world, *page);
+    }
+    const u64 walks = watch.lap();
     world->pool.put(*page);
     OBJR_EXPECT_EQ(costs.whole.hits, touched);
     OBJR_EXPECT_EQ(costs.whole.candidates, touched);
     OBJR_EXPECT_EQ(costs.stopped.candidates, touched);
-    OBJR_TEST_LOG("%s: %u processes x %u Vmas of one file: %llu candidates, %llu hits", world->scheme().name(),
-                  processes, windows, costs.whole.candidates, costs.whole.hits);
+    OBJR_TEST_LOG(
+        "%s: %u processes x %u Vmas of one file: %llu candidates, %llu hits; ns: %llu a mapping made, %llu a walk",
+        world->scheme().name(), processes, windows, costs.whole.candidates, costs.whole.hits, map / processes / windows,
+        walks / kWalks / 2);
 }
 
 } // namespace
 
 OBJR_TEST(pathology_many_vmas_of_one_file) {
-    constexpr u32 kScale = __STDC_HOSTED__ ? 100 : 20;
+    constexpr u32 kScale = choose(100, 100, 20);
     many_vmas_of_one_file(test, 1, kScale * kScale);
     many_vmas_of_one_file(test, kScale, kScale);
 }
@@ -119,7 +184,7 @@ OBJR_TEST(pathology_many_vmas_of_one_file) {
 // ---- windows that have nothing in common
 
 OBJR_TEST(pathology_disjoint_windows) {
-    constexpr u32 kWindows = __STDC_HOSTED__ ? 16000 : 500;
+    constexpr u32 kWindows = choose(16000, 16000, 500);
     TestWorld world(test, kWindows / 256 / 8 + 1);
     Object object(test, world, "disjoint", kWindows);
     Process process(test, world);
@@ -130,11 +195,14 @@ OBJR_TEST(pathology_disjoint_windows) {
             process.store(i * 2, i);
         }
     }
+    Stopwatch watch;
     for (u32 i = 0; i < kWindows; i += 16) {
         const Costs costs = costs_of(*world, *process.page(i * 2));
         OBJR_EXPECT_EQ(costs.whole.candidates, 1);
         OBJR_EXPECT_EQ(costs.whole.hits, 1);
     }
+    OBJR_TEST_LOG("%s: %u disjoint windows: %llu ns a walk", world->scheme().name(), kWindows,
+                  watch.lap() / (kWindows / 16) / 2);
 }
 
 // ---- a child forks a child, and so on: objects must not pile up
@@ -150,7 +218,7 @@ void expect_few_objects(objr_test* test, const TestWorld& world) {
 
 // Each generation dies when the next one is there.
 OBJR_TEST(pathology_avc_growth) {
-    constexpr u32 kGenerations = __STDC_HOSTED__ ? 300 : 40;
+    constexpr u32 kGenerations = choose(300, 300, 40);
     TestWorld world(test);
     Processes pair(test, world, 2);
     OBJR_PROPAGATE();

@@ -236,8 +236,8 @@ TEST(ManyThreads, everything_at_once) {
             while (scheme_name(count)) {
                 count++;
             }
-            const int result = objr_set_scheme(world.handle(), scheme_name(static_cast<u32>(random.below(count))), reason,
-                                               sizeof(reason));
+            const int result = objr_set_scheme(world.handle(), scheme_name(static_cast<u32>(random.below(count))),
+                                               reason, sizeof(reason));
             EXPECT_TRUE(result == 0 || result == -OBJR_EBUSY) << reason;
             expect_verified(world.handle());
             std::this_thread::sleep_for(std::chrono::milliseconds(2));
