@@ -16,8 +16,8 @@ using namespace harness;
 using objr::Answer;
 using objr::kPage;
 
-static const char* const kFiles[] = {"stats", "mappers", "pages",  "mms",   "anon_vmas",
-                                     "files", "verify",  "scheme", "query", "graph", "command"};
+static const char* const kFiles[] = {"stats",  "mappers", "pages", "mms",   "anon_vmas", "files",
+                                     "verify", "scheme",  "query", "graph", "command"};
 
 // ---- the words of an answer ---------------------------------------------------------------------------------------
 

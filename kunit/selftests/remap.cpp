@@ -353,7 +353,8 @@ CASE(U9_remap_request_in_pool_memory) { // also within the very range that it as
     CHECK_FAILS(ioctl(object.fd, OBJRMAP_IOC_REMAP, zeros), EINVAL);
 }
 
-CASE_LIMIT(remap_at_random, 120) { // two processes, each its own windows on one object, against a list of what they show
+CASE_LIMIT(remap_at_random,
+           120) { // two processes, each its own windows on one object, against a list of what they show
     constexpr size_t kWindow = 12, kObject = 16;
     Shown object(kObject);
     std::vector<std::unique_ptr<Actor>> actors;

@@ -216,8 +216,7 @@ CASE_LIMIT(U1_switch_while_everybody_works, 240) {
     unsigned switched = 0;
     for (int round = 0; round < 40; ++round) {
         std::string why;
-        const int error =
-            objr::switch_scheme(kept.names[static_cast<size_t>(round) % kept.names.size()], &why);
+        const int error = objr::switch_scheme(kept.names[static_cast<size_t>(round) % kept.names.size()], &why);
         if (error && error != EBUSY) fail(__FILE__, __LINE__, "switch: " + with_errno(why.c_str()));
         CHECK(!error || why.rfind("error ", 0) == 0);
         switched += !error;

@@ -679,7 +679,8 @@ void tell(double start) {
     fprintf(stderr, "%3.0f s: %u processes", now() - start, population);
     for (unsigned op = 0; op < kOps; ++op)
         fprintf(stderr, ", %llu %s", static_cast<unsigned long long>(all->ops[op]), kOpNames[op]);
-    fprintf(stderr, "; %llu refused; %llu queries (%llu retry), %llu commands, %llu switches (%llu refused), %llu verify\n",
+    fprintf(stderr,
+            "; %llu refused; %llu queries (%llu retry), %llu commands, %llu switches (%llu refused), %llu verify\n",
             static_cast<unsigned long long>(all->refused), static_cast<unsigned long long>(all->queries),
             static_cast<unsigned long long>(all->retries), static_cast<unsigned long long>(all->commands),
             static_cast<unsigned long long>(all->switches), static_cast<unsigned long long>(all->switches_refused),
@@ -808,13 +809,14 @@ bool start_injection() {
 }
 
 int usage(FILE* to, int status) {
-    fprintf(to,
-            "usage: stress [--seconds N] [--processes N] [--switch N] [--seed N] [--tiny] [--inject]\n"
-            "Random work of many processes on %s (60 s, 300 processes); every process checks its memory.\n"
-            "--switch N: until the scheme has been switched N times, with a verify after each; --seconds is the limit.\n"
-            "--tiny: the pool is too small for them, SIGBUS is expected and survived.\n"
-            "--inject: one in 200 of their allocations fails (needs a kernel with fault injection).\n",
-            OBJRMAP_DEVICE);
+    fprintf(
+        to,
+        "usage: stress [--seconds N] [--processes N] [--switch N] [--seed N] [--tiny] [--inject]\n"
+        "Random work of many processes on %s (60 s, 300 processes); every process checks its memory.\n"
+        "--switch N: until the scheme has been switched N times, with a verify after each; --seconds is the limit.\n"
+        "--tiny: the pool is too small for them, SIGBUS is expected and survived.\n"
+        "--inject: one in 200 of their allocations fails (needs a kernel with fault injection).\n",
+        OBJRMAP_DEVICE);
     return status;
 }
 
