@@ -3,7 +3,7 @@
 // points are the text section of shim/module.h; this header is what they share.
 //
 // Terms: a *selector* says which pages, an *answer* is what is known of one page at one instant: the page, its mappings,
-// what the walk cost. A *miss* is a candidate (Vma, address) of the reverse map that is no mapping of this page now.
+// what the walk cost. A *candidate* is a (Vma, address) that the reverse map offers; a *miss* is one that is no mapping now.
 //
 // An answer never mixes two states: the reverse map is walked between two looks at the page's generation, and only if these are
 // equal and as many mappings were found as the page counts, it stands. Else everything is let go and it is asked again,
@@ -67,12 +67,16 @@ struct PageFacts {
 // page: referenced and locked.
 void collect_facts(World& world, const Page& page, PageFacts& facts);
 
-// Why a candidate is no mapping of the page.
-enum class Miss : u32 { none, no_table, not_present, other_pfn, swap, file_entry, migration };
+// Why a candidate is no mapping of the page; none: it is one. nowhere: a nonlinear Vma that does not have the page.
+enum class Miss : u32 { none, no_table, not_present, other_pfn, swap, file_entry, migration, nowhere };
 const char* name_of(Miss miss);
+const char* name_of(Why why);
 
-// One mapping or one miss, copied from the structures.
+// One mapping or one candidate, copied from the structures.
 struct Row {
+    enum class Kind : u32 { mapping, candidate };
+
+    Kind kind;
     Mm* mm; // referenced
     objr_region* region; // referenced; nullptr: no process
     u32 mm_id;
@@ -83,21 +87,23 @@ struct Row {
     u32 vm_flags;
     Vaddr address;
     Pte pte;
-    Miss miss; // none: a mapping
+    Why why; // of a candidate
+    Miss miss; // of a candidate
     bool young; // module's entry or the process's own
     bool dirty;
     u32 pid; // 0: nobody runs in it
     char comm[16];
 };
 
-enum class Misses { ignore, collect };
+// Whether the answer is explained by the candidates that there were.
+enum class Candidates { ignore, collect };
 
 class Answer : Pinned {
 public:
     static constexpr u32 kAttempts = 100;
     enum class State { empty, stands, unstable, no_memory };
 
-    explicit Answer(Misses misses) : misses_(misses) {}
+    explicit Answer(Candidates candidates) : candidates_(candidates) {}
     ~Answer();
 
     // Ask the reverse map. page: referenced; quiesce is held for read. unstable: something changed meanwhile; release() and take
@@ -111,18 +117,18 @@ public:
     void find_owners();
 
     State state() const { return state_; }
-    Misses misses() const { return misses_; }
+    Candidates candidates() const { return candidates_; }
     const PageFacts& facts() const { return facts_; }
     const WalkCost& cost() const { return cost_; }
     u32 row_count() const { return used_; }
-    const Row& row(u32 n) const { return rows_[n]; } // mappings first, then misses
+    const Row& row(u32 n) const { return rows_[n]; } // mappings first, then candidates
 
 private:
     bool reserve(u32 rows);
-    void add(Vma& vma, Vaddr address, Pte pte, Miss miss);
-    void collect_misses(World& world, Page& page);
+    Row* add(Vma& vma, Vaddr address, Pte pte);
+    void collect_candidates(World& world, Page& page);
 
-    const Misses misses_;
+    const Candidates candidates_;
     State state_ = State::empty;
     PageFacts facts_;
     WalkCost cost_;

@@ -31,6 +31,9 @@ enum class Access : u32 { read, write, exec };
 // Whether the MMU may still have translations of a range that is unmapped.
 enum class Translations { present, gone };
 
+// Whether what a remap shows is made present at once.
+enum class Populate { yes, no };
+
 class Mm : Pinned {
     using VmaList = List<Vma, &Vma::unmap_node>;
 
@@ -52,12 +55,19 @@ public:
     // Pages keep their index. EINVAL: overlap; EFAULT: a hole in the source; EEXIST: the target is not free; ENOMEM.
     Status move(Vaddr from, Vaddr to, u64 length, objr_region* region);
     Status protect(Vaddr start, Vaddr end, u32 flags); // ENOMEM; EACCES: write without VmFlag::may_write
+    // remap_file_pages: [start, start + length) shows its file's pages from pgoff on, also such as the file does not have (yet).
+    // Vmas that show them by themselves are left alone (spec C12). What populate cannot get comes with the faults. The
+    // process's mmap_lock is held. EINVAL: a hole in the range, not shared from one file, or pgoff beyond what an entry can say;
+    // ENOMEM.
+    Status remap(Vaddr start, u64 length, u64 pgoff, Populate populate);
 
     // ---- use
     // EFAULT nothing mapped, EACCES not permitted; ENOMEM no page; EIO beyond the end of the object or unreadable.
     Status fault(Vaddr address, Access access, void* token);
     // The same after making the Vma's protection what the process's own is.
     Status fault_with_flags(Vaddr address, Access access, u32 vm_flags, void* token);
+    // Make the page at address present, as a fault would, without telling the MMU of it. Errors as fault.
+    Status populate(Vaddr address, Access access);
     // ptrace: copy length bytes, within one page, between data (kernel memory) and the memory at address. EINVAL: over the end
     // of the page; EACCES; else as fault.
     Status access(Vaddr address, void* data, u32 length, Access access);
@@ -91,6 +101,8 @@ public:
     // ---- with lock_ held for write
     // Drop what is mapped in [start, end) of one Vma: PTEs, translations, references. Returns the number of pages dropped.
     u64 zap_range_locked(Vma& vma, Vaddr start, Vaddr end, Translations translations, objr_held held);
+    // Take the pages from number first of the file on out of a nonlinear Vma; it remembers which belong where. Returns their number.
+    u64 cut_nonlinear_locked(Vma& vma, u64 first);
 
 private:
     template <class T>
@@ -129,6 +141,14 @@ private:
     void move_entries(Vma& vma, Vaddr to);
     void move_within(Vma& vma, PageTable& source, Vaddr from, PageTable& target, Vaddr to, u64 bytes);
     void move_vma(Vma& vma, Vaddr to, objr_region* region);
+    template <class EntryFor>
+    u64 replace_entries(Vma& vma, Vaddr start, Vaddr end, objr_held held, EntryFor&& entry_for);
+    bool can_remap(Vaddr start, Vaddr end) const;
+    template <class F>
+    Status for_each_remapped(Vaddr start, Vaddr end, u64 pgoff, F&& f);
+    Status make_leaves(Vaddr start, Vaddr end);
+    void remap_part(Vma& vma, Vaddr start, Vaddr end, u64 pgoff);
+    void populate_range(Vaddr start, Vaddr end);
 
     World& world_;
     Mmu& mmu_;

@@ -5,9 +5,11 @@
 //
 // Invariants:
 //   A1 start < end, both page aligned; Vmas of one Mm do not overlap.
-//   A2 the page of the object at address a is pgoff + ((a - start) >> 12) (spec P3).
+//   A2 the page of the object at address a is pgoff + ((a - start) >> 12) (spec P3); in a nonlinear Vma only where the entry is
+//      none: elsewhere it is the one that the entry names.
 //   A3 in the file index <=> file is set (spec C2); in an anon object's list or tree <=> anon_vma is set.
 //   A4 an anonymous page or a swap entry of it has been here => holds_anon.
+//   A5 nonlinear => file is set and the Vma is shared; file entries are in nonlinear Vmas only.
 //
 // Ownership: the Mm owns its Vmas. A Vma holds a reference on its file (counted in FileMapping::refs) and its region.
 // Locking: fields say it. "range" = Mm::lock for write + the file's i_mmap_lock for write + the anon lock for write, as far as
@@ -17,6 +19,7 @@
 #include "objrmap/file_index.h"
 #include "objrmap/intrusive.h"
 #include "objrmap/page.h"
+#include "objrmap/pte.h"
 #include "objrmap/rbtree.h"
 #include "objrmap/types.h"
 #include "shim/module.h"
@@ -83,6 +86,10 @@ struct Vma : Pinned {
     u64 pgoff_of(Vaddr address) const { return pgoff + ((address - start) >> kPageShift); }
     AnonVma* anon() const { return __atomic_load_n(&anon_vma, __ATOMIC_ACQUIRE); }
 
+    // What the entry of a file page at address becomes when it is taken out, so that a fault finds the page again.
+    Pte entry_without(const Page& page, Vaddr address) const {
+        return page.index == pgoff_of(address) ? Pte() : Pte::file(Pgoff(page.index));
+    }
     // Where the page with this index would be mapped; false: not in this Vma (spec P3).
     bool address_of(u64 index, Vaddr* address) const {
         if (index < pgoff || index - pgoff >= pages()) {

@@ -135,6 +135,26 @@
 	CASE(object_names) \
 	CASE(object_freed_at_last_unmap)
 
+/* nonlinear.cpp: spec C12, C13: any page of a file anywhere. */
+#define OBJR_CASES_NONLINEAR(CASE) \
+	CASE(spec_C12_first_remap_moves_to_the_list) \
+	CASE(spec_C12_already_linear_changes_nothing) \
+	CASE(spec_C12_nonblocking_installs_file_entries) \
+	CASE(spec_C12_blocking_populates) \
+	CASE(spec_C12_round_trip_through_a_reversed_window) \
+	CASE(spec_C12_windows_at_different_offsets) \
+	CASE(spec_C12_two_views_of_one_file) \
+	CASE(spec_C12_beyond_the_end) \
+	CASE(spec_C12_bad_arguments) \
+	CASE(spec_C12_failing_allocations) \
+	CASE(spec_C12_fork_inherits_the_places) \
+	CASE(spec_C12_unmap_in_the_middle) \
+	CASE(spec_C12_move) \
+	CASE(spec_C12_protect) \
+	CASE(spec_C13_query_scans_nonlinear_vmas) \
+	CASE(spec_C15_mkclean_of_nonlinear) \
+	CASE(spec_U6_truncate_nonlinear)
+
 /* swap.cpp: slots, the swap cache, contents. */
 #define OBJR_CASES_SWAP(CASE) \
 	CASE(spec_U5_contents_survive) \
@@ -209,6 +229,7 @@
 	SUITE(switching, OBJR_CASES_SWITCHING) \
 	EACH(users, OBJR_CASES_USERS)	\
 	EACH(files, OBJR_CASES_FILES)	\
+	EACH(nonlinear, OBJR_CASES_NONLINEAR) \
 	EACH(swap, OBJR_CASES_SWAP)	\
 	EACH(random, OBJR_CASES_RANDOM)	\
 	EACH(inspect, OBJR_CASES_INSPECT) \

@@ -168,7 +168,10 @@ OBJR_TEST(inspect_answer) {
     OBJR_EXPECT_EQ(text.count("mapper "), 1);
     OBJR_EXPECT_TEXT(text.c_str(), "\ncost candidates=1 hits=1 ");
     if (!world.is("pte_chain")) {
-        OBJR_EXPECT_TEXT(text.c_str(), " vaddr=0x7f0000002000 miss=other-pfn\ncost ");
+        OBJR_EXPECT_EQ(text.count("candidate "), 2);
+        OBJR_EXPECT_EQ(text.count(" vaddr=0x7f0000002000 why="), 2);
+        OBJR_EXPECT_EQ(text.count(" miss=none\n"), 1);
+        OBJR_EXPECT_EQ(text.count(" miss=other-pfn\n"), 1);
     }
     text.query(world, Selector(*world, *child.page(2)).c_str());
     if (world.is("classic")) {
@@ -198,7 +201,9 @@ OBJR_TEST(inspect_json) {
                                    "exclusive\"],\"pgoff\":\"0x7f0000000\",");
     OBJR_EXPECT_TEXT(text.c_str(), "},\"mappers\":[{\"pid\":null,\"comm\":null,\"mm\":");
     OBJR_EXPECT_TEXT(text.c_str(),
-                     "\"bits\":[\"P\",\"RW\",\"US\",\"A\",\"D\",\"NX\"],\"young\":1,\"dirty\":1}],\"candidates\":[],");
+                     "\"bits\":[\"P\",\"RW\",\"US\",\"A\",\"D\",\"NX\"],\"young\":1,\"dirty\":1}],\"candidates\":[{\"mm\":");
+    OBJR_EXPECT_TEXT(text.c_str(),
+                     "\"vaddr\":\"0x7f0000000000\",\"why\":\"anon-list\",\"miss\":\"none\"}],\"cost\":{");
     OBJR_EXPECT_TEXT(text.c_str(), "\"stop\":\"mapcount\"}}\n");
     text.query(world, "page 999999 json");
     OBJR_EXPECT_TEXT(text.c_str(), "{\"error\":\"no page 999999: the pool has pages 0 to 255\"}\n");
@@ -543,6 +548,8 @@ OBJR_TEST(verify_sees_broken_tables) {
     expect_bad(
         test, world, "bad M1: ", [&] { outside = good; }, [&] { outside = 0; });
     expect_bad(
+        test, world, "bad A5: ", [&] { entry = Pte::file(Pgoff(1)).word(); }, mend);
+    expect_bad(
         test, world, "bad M2: ", [&] { entry |= Pte::kWrite; }, mend); // the child maps it too
     expect_bad(
         test, world, "can be executed", [&] { entry &= ~Pte::kNoExecute; }, mend);
@@ -567,6 +574,12 @@ OBJR_TEST(verify_sees_broken_objects) {
     Vma& anon = *process.vma(1);
     Vma& shared = *process.vma(8);
     Page& cached = *process.page(8);
+    Result<Page*> unmapped = object->get_locked_page(2);
+    OBJR_ASSERT(unmapped);
+    (*unmapped)->unlock();
+    world->pool.put(**unmapped);
+    expect_bad(
+        test, world, "bad F", [&] { (*unmapped)->index++; }, [&] { (*unmapped)->index--; });
     if (world.is("classic")) {
         AnonVma& family = *anon.anon_vma;
         expect_bad(
@@ -578,9 +591,14 @@ OBJR_TEST(verify_sees_broken_objects) {
     expect_bad(
         test, world, "bad A3: ", [&] { object->i_mmap.erase(shared); }, [&] { object->i_mmap.insert(shared); });
     expect_bad(
-        test, world, "bad F", [&] { cached.index++; }, [&] { cached.index--; });
+        test, world, "bad A2: ", [&] { cached.index++; }, [&] { cached.index--; });
     expect_bad(
-        test, world, "bad F2: ", [&] { shared.pgoff++; }, [&] { shared.pgoff--; });
+        test, world, "bad A2: ", [&] { shared.pgoff++; }, [&] { shared.pgoff--; });
+    constexpr u32 kNonlinear = static_cast<u32>(VmFlag::nonlinear);
+    expect_bad(
+        test, world, "bad F2: ", [&] { shared.flags |= kNonlinear; }, [&] { shared.flags &= ~kNonlinear; });
+    expect_bad(
+        test, world, "bad A5: ", [&] { anon.flags |= kNonlinear; }, [&] { anon.flags &= ~kNonlinear; });
     expect_bad(
         test, world, "bad S1: the counter mappings ", [&] { world->counters.add(Count::mappings); },
         [&] { world->counters.sub(Count::mappings); });

@@ -47,7 +47,7 @@ static void expect_format(const std::string& text) {
             CHECK(last == kPageLine);
             expect_line(
                 line,
-                "cost candidates=[0-9]+ hits=[0-9]+ false_hits=[0-9]+ levels=[0-9]+ lock_waits=[0-9]+ stop=[a-z_]+");
+                "cost candidates=[0-9]+ hits=[0-9]+ false_hits=[0-9]+ levels=[0-9]+ lock_waits=[0-9]+( scanned=[0-9]+)? stop=[a-z_]+");
             last = kCost;
         }
     }

@@ -96,11 +96,12 @@ static void emit_mapper(Emitter& emitter, const Row& row) {
     emitter.end_record();
 }
 
-static void emit_miss(Emitter& emitter, const Row& row) {
+static void emit_candidate(Emitter& emitter, const Row& row) {
     emitter.begin_record("candidate");
     emitter.decimal("mm", row.mm_id);
     emitter.range("vma", row.start.value, row.end.value);
     emitter.hex("vaddr", row.address.value);
+    emitter.word("why", name_of(row.why));
     emitter.word("miss", name_of(row.miss));
     emitter.end_record();
 }
@@ -134,16 +135,16 @@ static void show_standing(Emitter& emitter, const Answer& answer) {
     emit_page(emitter, answer.facts());
     emitter.begin_array("mappers");
     for (u32 i = 0; i < answer.row_count(); i++) {
-        if (answer.row(i).miss == Miss::none) {
+        if (answer.row(i).kind == Row::Kind::mapping) {
             emit_mapper(emitter, answer.row(i));
         }
     }
     emitter.end_array();
-    if (answer.misses() == Misses::collect) {
+    if (answer.candidates() == Candidates::collect) {
         emitter.begin_array("candidates");
         for (u32 i = 0; i < answer.row_count(); i++) {
-            if (answer.row(i).miss != Miss::none) {
-                emit_miss(emitter, answer.row(i));
+            if (answer.row(i).kind == Row::Kind::candidate) {
+                emit_candidate(emitter, answer.row(i));
             }
         }
         emitter.end_array();

@@ -27,6 +27,9 @@ public:
         object();
         for (u32 i = 0; i < answer_.row_count(); i++) {
             const Row& row = answer_.row(i);
+            if (row.kind == Row::Kind::candidate && row.miss == Miss::none) {
+                continue; // drawn as the mapping it is
+            }
             vma(row);
             entry(row);
             mm(row);
@@ -73,23 +76,25 @@ private:
         }
     }
 
-    // One node for each entry of each page: a VMA may map many pages of a range.
+    // One node for each entry of each page: a VMA may map many pages of a range, a nonlinear one may map a page many times.
     void entry(const Row& row) {
         const Pte pte = row.pte;
+        const u64 place = row.address.value >> kPageShift;
         if (row.miss != Miss::none) {
             objr_out_printf(out_,
-                            "  pte_%u_%u [shape=note, style=dashed, color=\"#adb5bd\", fontcolor=\"#868e96\", "
+                            "  pte_%u_%u_%llx [shape=note, style=dashed, color=\"#adb5bd\", fontcolor=\"#868e96\", "
                             "label=\"0x%llx\\n%s\"];\n",
-                            page_.number, row.vma_id, row.address.value, name_of(row.miss));
+                            page_.number, row.vma_id, place, row.address.value, name_of(row.miss));
         } else {
             objr_out_printf(
-                out_, "  pte_%u_%u [shape=note, fillcolor=\"#ffd8a8\", label=\"0x%llx\\npte 0x%llx\\n%s%s%s%s\"];\n",
-                page_.number, row.vma_id, row.address.value, pte.word(), pte.writable() ? "RW" : "RO",
+                out_,
+                "  pte_%u_%u_%llx [shape=note, fillcolor=\"#ffd8a8\", label=\"0x%llx\\npte 0x%llx\\n%s%s%s%s\"];\n",
+                page_.number, row.vma_id, place, row.address.value, pte.word(), pte.writable() ? "RW" : "RO",
                 row.young ? " young" : "", row.dirty ? " dirty" : "", pte.executable() ? " X" : "");
         }
         const char* style = row.miss == Miss::none ? "" : " [style=dashed, color=\"#adb5bd\"]";
-        objr_out_printf(out_, "  vma_%u -> pte_%u_%u%s;\n", row.vma_id, page_.number, row.vma_id, style);
-        objr_out_printf(out_, "  pte_%u_%u -> mm_%u%s;\n", page_.number, row.vma_id, row.mm_id, style);
+        objr_out_printf(out_, "  vma_%u -> pte_%u_%u_%llx%s;\n", row.vma_id, page_.number, row.vma_id, place, style);
+        objr_out_printf(out_, "  pte_%u_%u_%llx -> mm_%u%s;\n", page_.number, row.vma_id, place, row.mm_id, style);
     }
 
     void mm(const Row& row) {
@@ -135,7 +140,7 @@ extern "C" int objr_show_graph(objr_world* opaque, const objr_query* query, objr
         return 0;
     }
     u64 of_query = *position - 1;
-    Answer answer(Misses::collect);
+    Answer answer(Candidates::collect);
     Reason reason;
     switch (next_selected(world_of(opaque), *query, &of_query, answer, reason)) {
     case Selected::answer: draw(out, answer); break;

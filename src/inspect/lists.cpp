@@ -36,7 +36,7 @@ int show_mappers(World& world, u64* position, objr_out* out) {
             return 0;
         }
         *position = number + 1;
-        Answer answer(Misses::ignore);
+        Answer answer(Candidates::ignore);
         answer_page(world, static_cast<u32>(number), answer);
         if (answer.state() == Answer::State::stands && answer.row_count() == 0) {
             continue; // unmapped by now

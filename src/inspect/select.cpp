@@ -238,7 +238,7 @@ Selected visit_selected(World& world, const objr_query& query, u64* position, Pa
 using namespace objr;
 
 extern "C" int objr_show_query(objr_world* opaque, const objr_query* query, objr_u64* position, objr_out* out) {
-    Answer answer(wants(*query, QueryOption::explain) ? Misses::collect : Misses::ignore);
+    Answer answer(wants(*query, QueryOption::explain) ? Candidates::collect : Candidates::ignore);
     Reason reason;
     switch (next_selected(world_of(opaque), *query, position, answer, reason)) {
     case Selected::answer: show_answer(out, answer, format_of(*query)); return 1;

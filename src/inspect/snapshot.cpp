@@ -48,7 +48,7 @@ void collect_facts(World& world, const Page& page, PageFacts& facts) {
     }
 }
 
-// ---- candidates that are no mappings
+// ---- candidates
 
 const char* name_of(Miss miss) {
     switch (miss) {
@@ -59,6 +59,20 @@ const char* name_of(Miss miss) {
     case Miss::swap: return "swap";
     case Miss::file_entry: return "file-entry";
     case Miss::migration: return "migration";
+    case Miss::nowhere: return "nowhere";
+    }
+    return "unknown";
+}
+
+const char* name_of(Why why) {
+    switch (why) {
+    case Why::anon_list: return "anon-list";
+    case Why::anon_tree: return "anon-tree";
+    case Why::named_mm: return "named-mm";
+    case Why::bundle: return "bundle";
+    case Why::entry: return "entry";
+    case Why::file_index: return "file-index";
+    case Why::nonlinear: return "nonlinear";
     }
     return "unknown";
 }
@@ -76,26 +90,57 @@ static Miss miss_of(Pte pte, Pfn pfn) {
     return pte.is_migration() ? Miss::migration : Miss::not_present;
 }
 
-void Answer::collect_misses(World& world, Page& page) {
+void Answer::collect_candidates(World& world, Page& page) {
     struct Visitor final : CandidateVisitor {
-        Visitor(Answer& answer, Pfn pfn) : answer_(answer), pfn_(pfn) {}
-        Visit nonlinear(Vma&) override { return Visit::go_on; }
-        Visit candidate(Vma& vma, Vaddr address, Why) override {
+        Visitor(Answer& answer, const Page& of, Pfn pfn) : answer_(answer), page_(of), pfn_(pfn) {}
+        void note(Vma& vma, Vaddr address, Pte pte, Why why, Miss miss) {
+            if (Row* row = answer_.add(vma, address, pte)) {
+                row->kind = Row::Kind::candidate;
+                row->why = why;
+                row->miss = miss;
+            }
+        }
+        Visit candidate(Vma& vma, Vaddr address, Why why) override {
             PageTable* table = vma.mm->tables().leaf(address);
             if (!table) {
-                answer_.add(vma, address, Pte(), Miss::no_table);
+                note(vma, address, Pte(), why, Miss::no_table);
                 return Visit::go_on;
             }
             Guard guard(table->lock);
             const Pte pte = table->get(address);
-            if (Miss miss = miss_of(pte, pfn_); miss != Miss::none) {
-                answer_.add(vma, address, pte, miss);
+            note(vma, address, pte, why, miss_of(pte, pfn_));
+            return Visit::go_on;
+        }
+        // One row for each mapping in it; if there is none, one that says where the page would be by a file entry.
+        Visit nonlinear(Vma& vma) override {
+            const Pte wanted = Pte::file(Pgoff(page_.index));
+            bool found = false;
+            Vaddr named = vma.end;
+            const PageTables& tables = vma.mm->tables();
+            for (auto part = tables.first_part(vma.start, vma.end); part.table;
+                 part = tables.first_part(part.end, vma.end)) {
+                Guard guard(part.table->lock);
+                for (Vaddr at = part.start; at < part.end; at += kPageSize) {
+                    const Pte pte = part.table->get(at);
+                    if (pte.is_present() && pte.pfn() == pfn_) {
+                        note(vma, at, pte, Why::nonlinear, Miss::none);
+                        found = true;
+                    } else if (pte == wanted) {
+                        named = min(named, at);
+                    }
+                }
+            }
+            if (!found && named < vma.end) {
+                note(vma, named, wanted, Why::nonlinear, Miss::file_entry);
+            } else if (!found) {
+                note(vma, vma.start, Pte(), Why::nonlinear, Miss::nowhere);
             }
             return Visit::go_on;
         }
         Answer& answer_;
+        const Page& page_;
         const Pfn pfn_;
-    } visitor(*this, world.pool.pfn(page));
+    } visitor(*this, page, world.pool.pfn(page));
     WalkCost cost; // of the explanation, not of the question
     rmap_visit_candidates(world, page, {}, visitor, cost);
 }
@@ -129,11 +174,11 @@ bool Answer::reserve(u32 rows) {
     return rows_ != nullptr;
 }
 
-// Under rmap and table locks.
-void Answer::add(Vma& vma, Vaddr address, Pte pte, Miss miss) {
+// A mapping, as long as nothing else is said of it. Under rmap and table locks. nullptr: there is no room.
+Row* Answer::add(Vma& vma, Vaddr address, Pte pte) {
     wanted_++;
     if (used_ == room_) {
-        return;
+        return nullptr;
     }
     Row& row = *new (&rows_[used_++]) Row{};
     vma.mm->get();
@@ -146,11 +191,11 @@ void Answer::add(Vma& vma, Vaddr address, Pte pte, Miss miss) {
     row.vm_flags = read_once(vma.flags);
     row.address = address;
     row.pte = pte;
-    row.miss = miss;
     if (vma.region) {
         objr_region_get(vma.region);
         row.region = vma.region;
     }
+    return &row;
 }
 
 Answer::State Answer::take(World& world, Page& page) {
@@ -163,12 +208,12 @@ Answer::State Answer::take(World& world, Page& page) {
     cost_ = {};
     const u32 before = page.generation();
     rmap_walk(world, page, EarlyStop::yes, cost_, [this](const Mapping& mapping) {
-        add(mapping.vma, mapping.address, mapping.pte, Miss::none);
+        add(mapping.vma, mapping.address, mapping.pte);
         return Visit::go_on;
     });
     const u32 hits = wanted_;
-    if (misses_ == Misses::collect) {
-        collect_misses(world, page);
+    if (candidates_ == Candidates::collect) {
+        collect_candidates(world, page);
     }
     collect_facts(world, page, facts_);
     facts_.refcount--; // the one that the caller took to look

@@ -2,7 +2,7 @@
 // verify.h: the full check of a World, forward (page tables -> pages) against reverse (pages -> page tables).
 //
 // Checked, by the numbers of the headers that state them:
-//   page.h V1-V6 · page_table.h T1, T2 · mm.h M1, M2 · vma.h A1, A3 · anon_vma.h N1, N3 · file_mapping.h F1-F3
+//   page.h V1-V6 · page_table.h T1, T2 · mm.h M1, M2 · vma.h A1-A5 · anon_vma.h N1, N3 · file_mapping.h F1-F3
 //   swap.h W1-W5
 //   lists, red-black and priority search trees by their own check(): "tree"
 //   S1 every counter of the World, and those of each Mm and file, say what there is
@@ -55,6 +55,7 @@ private:
     bool check_table(Mm& mm, const u64* entries, u32 level, Vaddr base);
     bool check_upper(const Mm& mm, Vaddr address, u32 level, u64 entry);
     bool check_entry(const Mm& mm, const Vma* vma, Vaddr address, Pte pte);
+    bool check_place(const Mm& mm, const Vma& vma, Vaddr address, const Page& page);
     bool check_rights(const Mm& mm, const Vma& vma, Vaddr address, Pte pte);
     bool check_process(Mm& mm, const Vma& vma);
 

@@ -64,6 +64,9 @@ bool Verifier::check_vma(const Mm& mm, const Vma& vma, const Vma* before) {
     if (vma.anon() && world_.anon_vmas.find(vma.anon()->id.load()) != vma.anon()) {
         return OBJR_BAD("N1: vma %u of mm %u points to an anon_vma that is gone", vma.id, mm.id());
     }
+    if (vma.has(VmFlag::nonlinear) && (!vma.file || vma.copies_on_write())) {
+        return OBJR_BAD("A5: vma %u of mm %u is nonlinear and does not share a file", vma.id, mm.id());
+    }
     if (vma.file && vma.anon() && !vma.copies_on_write()) {
         return OBJR_BAD("A3: vma %u of mm %u maps a file shared and has an anon_vma (spec C2)", vma.id, mm.id());
     }
@@ -134,6 +137,10 @@ bool Verifier::check_entry(const Mm& mm, const Vma* vma, Vaddr address, Pte pte)
         if (pte.is_swap()) {
             return check_swap_entry(mm, *vma, address, pte);
         }
+        if (pte.is_file() && !vma->has(VmFlag::nonlinear)) {
+            return OBJR_BAD("A5: mm %u has the file entry 0x%llx at 0x%llx, in vma %u which is linear", mm.id(),
+                            pte.word(), address.value, vma->id);
+        }
         return pte.is_file() || pte.is_migration() ||
                OBJR_BAD("P5: mm %u has the entry 0x%llx at 0x%llx, which is of no kind", mm.id(), pte.word(),
                         address.value);
@@ -151,7 +158,19 @@ bool Verifier::check_entry(const Mm& mm, const Vma* vma, Vaddr address, Pte pte)
     Tally& tally = tallies_[world_.pool.number(*page)];
     tally.add(mm.id(), address);
     tally.private_writable += pte.writable() && vma->copies_on_write() ? 1 : 0;
-    return check_rights(mm, *vma, address, pte);
+    return check_place(mm, *vma, address, *page) && check_rights(mm, *vma, address, pte);
+}
+
+// A page of a file is one of its Vma's file, in its place there.
+bool Verifier::check_place(const Mm& mm, const Vma& vma, Vaddr address, const Page& page) {
+    const FileMapping* file = page.mapping().file_mapping();
+    if (file && file != vma.file) {
+        return OBJR_BAD("A2: mm %u maps page %u of file %u at 0x%llx, in vma %u which is not of that file", mm.id(),
+                        world_.pool.number(page), file->id(), address.value, vma.id);
+    }
+    return !file || vma.has(VmFlag::nonlinear) || page.index == vma.pgoff_of(address) ||
+           OBJR_BAD("A2: mm %u maps pgoff 0x%llx of file %u at 0x%llx, vma %u has 0x%llx there", mm.id(), page.index,
+                    file->id(), address.value, vma.id, vma.pgoff_of(address));
 }
 
 // That a private mapping may write only what is its own is seen when all mappings of the page are known: check_used.

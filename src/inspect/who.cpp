@@ -13,7 +13,7 @@ int objr_mm_who(objr_mm* mm, objr_u64 address, int all, objr_mapper* out, objr_u
     query.first = own.id();
     query.address = address;
     u64 position = 0;
-    Answer answer(Misses::ignore);
+    Answer answer(Candidates::ignore);
     Reason reason;
     if (next_selected(own.world(), query, &position, answer, reason) != Selected::answer) {
         return -OBJR_ENOENT;

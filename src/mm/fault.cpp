@@ -296,6 +296,26 @@ Status Mm::fault_with_flags(Vaddr address, Access access, u32 vm_flags, void* to
     }
 }
 
+Status Mm::populate(Vaddr address, Access access) {
+    address = page_start(address);
+    SharedGuard quiesce(world_.quiesce);
+    SharedGuard guard(lock_);
+    Vma* vma = find(address);
+    if (!vma) {
+        return Errno{OBJR_EFAULT};
+    }
+    if (!permitted(*vma, access)) {
+        return Errno{OBJR_EACCES};
+    }
+    FaultHandler handler(*this, *vma, address, access);
+    FaultHandler::Mapped mapped = OBJR_TRY(handler.run());
+    if (mapped.replaced) {
+        mmu_.zap(vma->region, address, address + kPageSize, OBJR_MMAP_LOCK_NOT_HELD);
+    }
+    FaultHandler::finish(world_, mapped);
+    return {};
+}
+
 Status Mm::access(Vaddr address, void* data, u32 length, Access access) {
     SharedGuard quiesce(world_.quiesce);
     SharedGuard guard(lock_);

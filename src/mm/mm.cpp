@@ -199,6 +199,9 @@ Vaddr Mm::take_entries(PageTable& table, Vaddr start, Vaddr end, PageBatch& batc
             continue;
         }
         Pte pte = table.exchange(at, Pte());
+        if (pte.is_file()) {
+            continue;
+        }
         if (Page* page = world_.pool.page_of(pte.pfn()); !OBJR_WARN_ON(!pte.is_present() || !page)) {
             rmap_note_dirty(*page, pte);
             rmap_unmap(world_, *page, {table, at});

@@ -64,8 +64,8 @@ int objr_mm_protect(objr_mm* mm, objr_u64 start, objr_u64 end, objr_u32 flags) {
 }
 
 int objr_mm_remap(objr_mm* mm, objr_u64 start, objr_u64 len, objr_u64 pgoff, objr_u32 flags) {
-    (void)mm, (void)start, (void)len, (void)pgoff, (void)flags;
-    return -OBJR_EOPNOTSUPP;
+    const Populate populate = (flags & OBJR_REMAP_NONBLOCK) != 0 ? Populate::no : Populate::yes;
+    return mm_of(mm).remap(Vaddr(start), len, pgoff, populate).as_int();
 }
 
 int objr_mm_advise(objr_mm* mm, objr_u64 start, objr_u64 len, objr_u32 advice) {

@@ -127,18 +127,20 @@ void FileMapping::unmap_beyond(u64 first) {
     } while (dropped != 0 && first >= size_in_pages());
 }
 
-// The Mm with the least id above after that has a Vma over a page from first on; referenced.
+// The Mm with the least id above after that has a Vma which may map a page from first on; referenced.
 Mm* FileMapping::next_mapper(u64 first, u32 after) {
     SharedGuard quiesce(world_.quiesce);
     SharedGuard guard(i_mmap_lock);
     Mm* found = nullptr;
-    i_mmap.visit(first, ~0ull, [&](Vma& vma) {
+    auto consider = [&](Vma& vma) {
         Mm* mm = vma.mm;
         if (mm->id() > after && (!found || mm->id() < found->id())) {
             found = mm;
         }
         return true;
-    });
+    };
+    i_mmap.visit(first, ~0ull, consider);
+    i_mmap.visit_nonlinear(consider); // may have any page
     if (found) {
         found->get(); // alive: its Vma is linked
     }
@@ -150,7 +152,9 @@ u64 FileMapping::zap_beyond(Mm& mm, u64 first) {
     Guard guard(mm.lock());
     u64 dropped = 0;
     for (Vma* vma = mm.first_from(Vaddr(0)); vma; vma = mm.next(*vma)) {
-        if (vma->file == this && vma->last_pgoff() >= first) {
+        if (vma->file == this && vma->has(VmFlag::nonlinear)) {
+            dropped += mm.cut_nonlinear_locked(*vma, first);
+        } else if (vma->file == this && vma->last_pgoff() >= first) {
             Vaddr start = vma->start + ((max(first, vma->pgoff) - vma->pgoff) << kPageShift);
             dropped += mm.zap_range_locked(*vma, start, vma->end, Translations::present, OBJR_MMAP_LOCK_NOT_HELD);
         }

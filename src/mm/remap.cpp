@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0
+// Nonlinear mappings: any page of a file at any address of a Vma (spec C12; Linux 2.6.24: mm/fremap.c, remap_file_pages(2)).
+//
+// A Vma becomes nonlinear with the first remap that it does not show by itself: from then on it is in its file's list, and what
+// pgoff and address say of each other holds only for entries that are none. A file entry says which page of the file belongs
+// to an address; a fault puts that page there. Only shared Vmas of a file can be nonlinear, so that nothing in them is of the
+// process alone: an entry can always be taken out and found again.
+#include "objrmap/mm.h"
+#include "objrmap/rmap.h"
+#include "objrmap/world.h"
+
+namespace objr {
+
+namespace {
+
+// Pages whose entries have been replaced, until no translation to them is left.
+struct Replaced {
+    static constexpr u32 kPages = 32;
+    Page* pages[kPages];
+    u32 count = 0;
+    u32 writable = 0; // bits: could be written through their entry
+    static_assert(kPages <= 32);
+
+    bool full() const { return count == kPages; }
+    void add(Page& page, Pte old) {
+        writable |= old.writable() ? 1u << count : 0;
+        pages[count++] = &page;
+    }
+    bool was_writable(u32 n) const { return (writable & 1u << n) != 0; }
+};
+
+} // namespace
+
+// ---- entries
+
+// The entry at address becomes fresh. The table is locked. True: a page was taken out.
+static bool replace_entry(World& world, PageTable& table, Vaddr address, Pte fresh, Replaced& replaced) {
+    const Pte old = table.exchange(address, fresh);
+    if (!old.is_present()) {
+        OBJR_WARN_ON(!old.is_none() && !old.is_file());
+        return false;
+    }
+    Page* page = world.pool.page_of(old.pfn());
+    if (OBJR_WARN_ON(!page)) {
+        return false;
+    }
+    rmap_note_dirty(*page, old);
+    rmap_unmap(world, *page, {table, address});
+    replaced.add(*page, old);
+    return true;
+}
+
+// Every entry of [start, end) becomes what entry_for(address, entry) says. Those that were present lose their translations, then
+// their references. Returns how many these were.
+template <class EntryFor>
+u64 Mm::replace_entries(Vma& vma, Vaddr start, Vaddr end, objr_held held, EntryFor&& entry_for) {
+    u64 taken = 0;
+    for (auto part = tables_.first_part(start, end); part.table; part = tables_.first_part(part.end, end)) {
+        while (part.start < part.end) {
+            const Vaddr from = part.start;
+            Replaced replaced;
+            {
+                Guard guard(part.table->lock);
+                for (; part.start < part.end && !replaced.full(); part.start += kPageSize) {
+                    const Pte old = part.table->get(part.start);
+                    if (const Pte fresh = entry_for(part.start, old); fresh != old) {
+                        replace_entry(world_, *part.table, part.start, fresh, replaced);
+                    }
+                }
+            }
+            if (replaced.count != 0) {
+                mmu_.zap(vma.region, from, part.start, held);
+            }
+            for (u32 n = 0; n < replaced.count; n++) {
+                Page& page = *replaced.pages[n];
+                // It may have been written to between its entry's end and its translation's, and been cleaned in between.
+                if (replaced.was_writable(n) && page.mapping() == MappingWord::file(vma.file)) {
+                    page.set(PageFlag::dirty);
+                    vma.file->note_dirty();
+                }
+                world_.pool.put(page);
+            }
+            resident_add(-static_cast<s64>(replaced.count));
+            taken += replaced.count;
+            objr_cond_resched();
+        }
+    }
+    return taken;
+}
+
+// ---- remap
+
+// All of [start, end) is mapped, and shared from one file.
+bool Mm::can_remap(Vaddr start, Vaddr end) const {
+    const Vma* vma = find(start);
+    if (!vma || !fully_mapped(start, end)) {
+        return false;
+    }
+    const FileMapping* file = vma->file;
+    for (; vma && vma->start < end; vma = next(*vma)) {
+        if (!file || vma->file != file || vma->copies_on_write()) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// f(Vma&, start, end, pgoff) -> Status for each part of [start, end) that does not show the pages from pgoff on by itself.
+template <class F>
+Status Mm::for_each_remapped(Vaddr start, Vaddr end, u64 pgoff, F&& f) {
+    for (Vma* vma = first_from(start); vma && vma->start < end; vma = next(*vma)) {
+        const Vaddr from = max(start, vma->start);
+        const u64 first = pgoff + ((from - start) >> kPageShift);
+        if (vma->has(VmFlag::nonlinear) || vma->pgoff_of(from) != first) {
+            OBJR_TRY_STATUS(f(*vma, from, min(end, vma->end), first));
+        }
+    }
+    return {};
+}
+
+// The tables that file entries will be written to.
+Status Mm::make_leaves(Vaddr start, Vaddr end) {
+    for (Vaddr at = start; at < end;) {
+        at = OBJR_TRY(tables_.make_leaf(at))->end();
+        objr_cond_resched();
+    }
+    return {};
+}
+
+Status Mm::remap(Vaddr start, u64 length, u64 pgoff, Populate populate) {
+    const Vaddr end = start + length;
+    const u64 pages = length >> kPageShift;
+    if (!range_ok(start, end) || pages > Pte::kFilePgoffs || pgoff > Pte::kFilePgoffs - pages) {
+        return Errno{OBJR_EINVAL};
+    }
+    bool changed = false;
+    {
+        SharedGuard quiesce(world_.quiesce);
+        Guard guard(lock_);
+        if (!can_remap(start, end)) {
+            return Errno{OBJR_EINVAL};
+        }
+        OBJR_TRY_STATUS(for_each_remapped(start, end, pgoff,
+                                          [this](Vma&, Vaddr from, Vaddr to, u64) { return make_leaves(from, to); }));
+        OBJR_TRY_STATUS(for_each_remapped(start, end, pgoff, [&](Vma& vma, Vaddr from, Vaddr to, u64 first) {
+            remap_part(vma, from, to, first);
+            changed = true;
+            return Status();
+        }));
+    }
+    if (changed && populate == Populate::yes) {
+        populate_range(start, end);
+    }
+    return {};
+}
+
+void Mm::remap_part(Vma& vma, Vaddr start, Vaddr end, u64 pgoff) {
+    if (!vma.has(VmFlag::nonlinear)) {
+        RangeChange change(vma); // from the file's tree to its list
+        vma.set_flags(vma.flags | static_cast<u32>(VmFlag::nonlinear));
+    }
+    replace_entries(vma, start, end, OBJR_MMAP_LOCK_HELD, [start, pgoff](Vaddr address, Pte) {
+        return Pte::file(Pgoff(pgoff + ((address - start) >> kPageShift)));
+    });
+}
+
+// As far as it goes: an address whose page cannot be had now comes with the fault, or faults for good.
+void Mm::populate_range(Vaddr start, Vaddr end) {
+    for (Vaddr at = start; at < end && this->populate(at, Access::read); at += kPageSize) {
+        objr_cond_resched();
+    }
+}
+
+// ---- truncation
+
+u64 Mm::cut_nonlinear_locked(Vma& vma, u64 first) {
+    return replace_entries(vma, vma.start, vma.end, OBJR_MMAP_LOCK_NOT_HELD, [&](Vaddr address, Pte pte) {
+        const Page* page = pte.is_present() ? world_.pool.page_of(pte.pfn()) : nullptr;
+        return page && page->index >= first ? vma.entry_without(*page, address) : pte;
+    });
+}
+
+} // namespace objr
