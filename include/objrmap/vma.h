@@ -57,6 +57,7 @@ struct Vma : Pinned {
     u32 flags = 0; // VmFlag bits; Mm::lock for write, by set_flags: walks read them without that lock
     u32 id = 0; // immutable; unique in the World
     u32 holds_anon = 0; // 0 -> 1 by the first fault that makes an anonymous page
+    u32 family_id = 0; // immutable; the Vma at the root of its line of forks, its own id if it is that
     u32 parent_id = 0; // immutable; the Vma it was forked from, 0: none
     Mm* mm = nullptr; // immutable
     FileMapping* file = nullptr; // immutable; nullptr: anonymous

@@ -42,6 +42,7 @@ Status Mm::fork(Mm& parent, Mm& child, Vaddr start, Vaddr end, objr_region* regi
 Status Mm::fork_vma(Vma& parent, Vaddr start, Vaddr end, objr_region* region) {
     Vma* vma = OBJR_TRY(new_vma(start, end, parent.pgoff_of(start), parent.flags, parent.file, region));
     vma->parent_id = parent.id;
+    vma->family_id = parent.family_id;
     vma->holds_anon = parent.holds_anon;
     if (Status status = rmap_fork(*vma, parent); !status) {
         free_vma(vma);

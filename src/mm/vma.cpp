@@ -17,6 +17,7 @@ Result<Vma*> Mm::new_vma(Vaddr start, Vaddr end, u64 pgoff, u32 flags, FileMappi
     vma->pgoff = pgoff;
     vma->flags = flags;
     vma->id = world_.next_id();
+    vma->family_id = vma->id;
     vma->mm = this;
     vma->file = file;
     vma->region = region;
@@ -61,6 +62,7 @@ Status Mm::split_at(Vaddr address) {
     }
     Vma* fresh = OBJR_TRY(new_vma(address, old->end, old->pgoff_of(address), old->flags, old->file, old->region));
     fresh->parent_id = old->parent_id;
+    fresh->family_id = old->family_id;
     fresh->holds_anon = old->holds_anon;
     if (Status status = rmap_prepare_split(*fresh, *old); !status) {
         free_vma(fresh);

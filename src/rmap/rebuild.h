@@ -2,9 +2,9 @@
 // rebuild.h: what a scheme is built from when it is switched to: a forward scan of all page tables.
 //
 // Steps of a switch, quiesce held for write all the while (nothing else runs):
-//   1 scan: every entry of every table that names an anonymous page or a swap entry. Vmas that share one are of one family
-//     (union-find through Vma::family), since only fork makes a page shared; the Vma with the least id stands for it, which is the
-//     ancestor of the others where that lives.
+//   1 scan: Vmas of one line of forks are of one family, which only they themselves can tell; so are Vmas that share an anonymous
+//     page or a swap entry, by every entry of every table (union-find through Vma::family). The Vma with the least id stands for a
+//     family: the ancestor of the others where that lives.
 //   2 the new scheme gets all the memory it will need; if there is not enough it is given back, and nothing has changed.
 //   3 the old scheme is taken down, the file indexes change their kind, the new scheme is built: none of it can fail.
 // No entry, no A or D bit and no datum changes (spec U1).
@@ -58,12 +58,12 @@ void each_entry(World& world, F&& f) {
 
 class Rebuild : Pinned {
 public:
-    explicit Rebuild(World& world) : world_(world) {}
+    explicit Rebuild(World& world) : world_(world) { by_family_.init(); }
     ~Rebuild();
 
     Status scan(); // step 1. ENOMEM
 
-    // f(Vma&) for each Vma with an anonymous page or a swap entry.
+    // f(Vma&) for each Vma that may have an anonymous page or a swap entry.
     template <class F>
     void each_anon_vma_owner(F&& f) {
         each_vma(world_, [&f](Vma& vma) {
@@ -94,10 +94,12 @@ public:
     Words& reason() { return reason_.words; } // why the scheme refuses (EBUSY)
 
 private:
+    Status unite_relatives();
     static void unite(Vma& a, Vma& b);
     static void meet(Vma*& seen, Vma& vma);
 
     World& world_;
+    Table<Vma> by_family_; // by family_id: a Vma of that line
     Vma** first_of_page_ = nullptr; // by page number: a Vma that maps it
     Vma** first_of_slot_ = nullptr; // by swap offset: a Vma that has the entry
     AnonVma* reserved_ = nullptr; // linked through `parent`

@@ -29,6 +29,7 @@ Rebuild::~Rebuild() {
     while (reserved_) {
         put_anon_vma(world_, take_anon_vma());
     }
+    by_family_.destroy();
     objr_kvfree(first_of_page_);
     objr_kvfree(first_of_slot_);
 }
@@ -53,14 +54,28 @@ void Rebuild::unite(Vma& a, Vma& b) {
 }
 
 void Rebuild::meet(Vma*& seen, Vma& vma) {
-    if (!vma.family) {
-        vma.family = &vma;
-    }
     if (seen) {
         unite(*seen, vma);
     } else {
         seen = &vma;
     }
+}
+
+// By their line of forks, which no scan would tell.
+Status Rebuild::unite_relatives() {
+    Status status;
+    each_vma(world_, [&](Vma& vma) {
+        vma.family = vma.may_hold_anon() ? &vma : nullptr;
+        if (!vma.family || !status) {
+            return;
+        }
+        if (Vma* relative = by_family_.find(vma.family_id)) {
+            unite(*relative, vma);
+        } else {
+            status = by_family_.insert(vma.family_id, &vma);
+        }
+    });
+    return status;
 }
 
 Status Rebuild::scan() {
@@ -69,7 +84,7 @@ Status Rebuild::scan() {
     if (!first_of_page_ || !first_of_slot_) {
         return Errno{OBJR_ENOMEM};
     }
-    each_vma(world_, [](Vma& vma) { vma.family = nullptr; });
+    OBJR_TRY_STATUS(unite_relatives());
     each_entry(world_, [this](Vma& vma, EntryPlace, Pte pte) {
         if (pte.is_swap()) {
             meet(first_of_slot_[pte.swap_entry().offset], vma);
