@@ -210,7 +210,8 @@
 /* compare.cpp: the schemes side by side, each on the same work. */
 #define OBJR_CASES_COMPARE(CASE) \
 	CASE(runner_knows_every_scheme) \
-	CASE(spec_U1_answers_equal_forward_scan)
+	CASE(spec_U1_answers_equal_forward_scan) \
+	CASE(spec_U1_switching_changes_no_answer)
 
 /* SCHEME(scheme, name): what scheme_name() of the core enumerates; runner_knows_every_scheme compares. */
 #define OBJR_SCHEMES(SCHEME, name)	\
