@@ -171,7 +171,8 @@
 #define OBJR_CASES_RANDOM(CASE) \
 	CASE(random_against_model_1) \
 	CASE(random_against_model_2) \
-	CASE(random_against_model_3)
+	CASE(random_against_model_3) \
+	CASE(random_against_model_switching)
 
 /* inspect.cpp: selectors, answers, lists, graphs, and what the verifier sees. */
 #define OBJR_CASES_INSPECT(CASE) \

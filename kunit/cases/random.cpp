@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 // random.cpp: random sequences of operations on a handful of processes, compared with the model after each step: contents of every
-// page that is present, faults where the model has them, verify. The seed and the step are in every failure.
+// page that is present, faults where the model has them, verify. In some, the scheme is switched now and then. The seed and the step
+// are in every failure.
 #include "fixture.h"
 #include "model.h"
+
+#include "objrmap/text.h"
 
 #include <new>
 
@@ -36,10 +39,15 @@ public:
         objr_kvfree(model_);
     }
 
-    void run(u32 steps) {
+    // switch_every: steps from one live switch of the scheme to the next, 0: none.
+    void run(u32 steps, u32 switch_every) {
         for (step_ = 0; step_ < steps && !objr_test_failed(test_); step_++) {
             one_step();
             compare_present();
+            if (switch_every != 0 && step_ % switch_every == switch_every - 1) {
+                switch_scheme();
+                compare_present();
+            }
             if (step_ % 64 == 63) {
                 compare_all();
                 world_.verify();
@@ -102,6 +110,19 @@ private:
         case 9: return load(p, static_cast<u32>(random_.below(kN)));
         default: return store(p, static_cast<u32>(random_.below(kN)));
         }
+    }
+
+    void switch_scheme() {
+        operation_ = "switch";
+        u32 count = 0;
+        while (scheme_name(count)) {
+            count++;
+        }
+        const char* name = scheme_name(static_cast<u32>(random_.below(count)));
+        char reason[160] = {};
+        const int result = objr_set_scheme(world_.handle(), name, reason, sizeof(reason));
+        // It cannot have one page at two addresses.
+        expect(result == 0 || (result == -OBJR_EBUSY && same_text(name, "anonmm")), "a switch failed");
     }
 
     void map(u32 p) {
@@ -278,12 +299,12 @@ private:
 // each scheme.
 constexpr u32 kRandomSteps = __STDC_HOSTED__ ? 2000 : 150;
 
-void run_sequence(objr_test* test, u64 seed, u32 levels) {
+void run_sequence(objr_test* test, u64 seed, u32 levels, u32 switch_every = 0) {
     void* memory = objr_kvzalloc(sizeof(Sequence)); // too large for a kernel stack
     OBJR_ASSERT(memory != nullptr);
     Sequence* sequence = new (memory) Sequence(test, seed, levels);
     if (!objr_test_failed(test)) {
-        sequence->run(kRandomSteps);
+        sequence->run(kRandomSteps, switch_every);
     }
     sequence->~Sequence();
     objr_kvfree(memory);
@@ -294,3 +315,4 @@ void run_sequence(objr_test* test, u64 seed, u32 levels) {
 OBJR_TEST(random_against_model_1) { run_sequence(test, 1, 4); }
 OBJR_TEST(random_against_model_2) { run_sequence(test, 20080124, 4); }
 OBJR_TEST(random_against_model_3) { run_sequence(test, 0xfeedface, 5); }
+OBJR_TEST(random_against_model_switching) { run_sequence(test, 20240921, 4, 15); }
