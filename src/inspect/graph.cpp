@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
-// The structure behind answers as a picture, in Graphviz DOT: page -> anon_vma or file -> VMA -> PTE -> mm (process).
+// The structure behind answers as a picture, in Graphviz DOT: page -> object -> VMA -> PTE -> mm (process). The object is what the
+// scheme has: an anon_vma, an anonmm, a file; under pte_chain the page leads to its entries itself. What leads from the object to
+// a VMA is written at the edge, as `explain` names it.
 //
 // Position 0 is the head of the graph, the positions behind are those of the query, and the tail is at the end. Each answer
 // names all the nodes it needs; the graph is `strict`, so what answers have in common is drawn once.
@@ -27,12 +29,14 @@ public:
         object();
         for (u32 i = 0; i < answer_.row_count(); i++) {
             const Row& row = answer_.row(i);
-            if (row.kind == Row::Kind::candidate && row.miss == Miss::none) {
-                continue; // drawn as the mapping it is
-            }
             vma(row);
-            entry(row);
-            mm(row);
+            if (row.kind == Row::Kind::candidate) {
+                way(row);
+            }
+            if (row.kind == Row::Kind::mapping || row.miss != Miss::none) {
+                entry(row);
+                mm(row);
+            }
         }
     }
 
@@ -71,8 +75,16 @@ private:
             out_, "  vma_%u [fillcolor=\"#b2f2bb\", label=\"vma %u\\n0x%llx-0x%llx\\n%c%c%c%c pgoff 0x%llx\"];\n",
             row.vma_id, row.vma_id, row.start.value, row.end.value, has(VmFlag::read) ? 'r' : '-',
             has(VmFlag::write) ? 'w' : '-', has(VmFlag::exec) ? 'x' : '-', has(VmFlag::shared) ? 's' : 'p', row.pgoff);
-        if (has_object()) { // belongs to it, whether it maps this page or not
-            objr_out_printf(out_, "  object_%u -> vma_%u;\n", page_.object.id, row.vma_id);
+    }
+
+    // How the scheme comes there, whether the page is mapped there or not.
+    void way(const Row& row) {
+        if (row.why == Why::entry) {
+            objr_out_printf(out_, "  page_%u -> pte_%u_%u_%llx [label=\"%s\"];\n", page_.number, page_.number,
+                            row.vma_id, row.address.value >> kPageShift, name_of(row.why));
+        } else if (has_object()) {
+            objr_out_printf(out_, "  object_%u -> vma_%u [label=\"%s\"];\n", page_.object.id, row.vma_id,
+                            name_of(row.why));
         }
     }
 
