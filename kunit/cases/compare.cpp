@@ -56,6 +56,8 @@ enum class Do : u8 {
     touch, // process, first page, pages: load them all
     unmap, // process, first page, pages
     move, // process, first page, pages, to
+    remap, // process, first page, pages, pgoff: nonlinear, made present
+    place, // the same, left to the faults
     truncate, // -, pages of the object
     exit, // process
     rest, // compare
@@ -145,6 +147,24 @@ constexpr Op kWorkload[] = {
     {Do::store, 2, 7},
     {Do::load, 1, 43},
     {Do::rest, 0},
+    // Nonlinear windows: one turned around, two that show the same, one in a fork.
+    {Do::remap, 0, 14, 1, 11},
+    {Do::remap, 0, 15, 1, 10},
+    {Do::place, 0, 16, 3, 1},
+    {Do::load, 0, 17},
+    {Do::store, 0, 14},
+    {Do::remap, 2, 8, 2, 8},
+    {Do::place, 1, 40, 2, 10},
+    {Do::store, 1, 41},
+    {Do::rest, 0},
+    {Do::exit, 3},
+    {Do::fork, 0, 3},
+    {Do::touch, 3, 12, 8},
+    {Do::remap, 3, 13, 2, 0},
+    {Do::store, 3, 18},
+    {Do::move, 3, 12, 8, 31},
+    {Do::unmap, 0, 15, 1},
+    {Do::rest, 0},
     // The object shrinks and grows again: private copies beyond the end go too.
     {Do::truncate, 0, 6},
     {Do::rest, 0},
@@ -200,6 +220,7 @@ private:
     void step(const Op& op, u64 value);
     void map(const Op& op, FileMapping* file, u32 flags);
     void fork(const Op& op);
+    void remap(const Op& op, Populate populate);
     void load(u32 p, u32 page);
     void rest(Leaders& leaders);
     void switch_scheme();
@@ -284,6 +305,8 @@ void Replay::step(const Op& op, u64 value) {
             model_.move(op.process, op.a + i, op.c + i);
         }
         return;
+    case Do::remap: return remap(op, Populate::yes);
+    case Do::place: return remap(op, Populate::no);
     case Do::truncate:
         if (!object_->truncate(op.a * kPageSize)) {
             return fail("truncate");
@@ -320,6 +343,15 @@ void Replay::fork(const Op& op) {
         return fail("fork");
     }
     model_.fork(op.process, op.a);
+}
+
+void Replay::remap(const Op& op, Populate populate) {
+    if (!processes_[op.process].mm().remap(at(op.a), op.b * kPageSize, op.c, populate)) {
+        return fail("remap");
+    }
+    for (u32 i = 0; i < op.b; i++) {
+        model_.slots[op.process][op.a + i].pgoff = op.c + i;
+    }
 }
 
 void Replay::load(u32 p, u32 page) {

@@ -45,9 +45,8 @@ static void expect_format(const std::string& text) {
                               "bits=P(,(RW|US|PWT|PCD|A|D|PS|G|NX))* young=[01] dirty=[01]");
         } else {
             CHECK(last == kPageLine);
-            expect_line(
-                line,
-                "cost candidates=[0-9]+ hits=[0-9]+ false_hits=[0-9]+ levels=[0-9]+ lock_waits=[0-9]+( scanned=[0-9]+)? stop=[a-z_]+");
+            expect_line(line, "cost candidates=[0-9]+ hits=[0-9]+ false_hits=[0-9]+ levels=[0-9]+ lock_waits=[0-9]+( "
+                              "scanned=[0-9]+)? stop=[a-z_]+");
             last = kCost;
         }
     }
