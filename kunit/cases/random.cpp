@@ -97,7 +97,7 @@ private:
 
     void one_step() {
         const u32 p = static_cast<u32>(random_.below(kP));
-        switch (random_.below(16)) {
+        switch (random_.below(17)) {
         case 0:
         case 1: return map(p);
         case 2: return unmap(p);
@@ -106,8 +106,9 @@ private:
         case 5: return move(p);
         case 6: return protect(p);
         case 7: return truncate();
-        case 8:
-        case 9: return load(p, static_cast<u32>(random_.below(kN)));
+        case 8: return remap(p);
+        case 9:
+        case 10: return load(p, static_cast<u32>(random_.below(kN)));
         default: return store(p, static_cast<u32>(random_.below(kN)));
         }
     }
@@ -215,6 +216,38 @@ private:
                 model_->slots[p][page].rights = rights;
             }
         }
+    }
+
+    // Also to pages that the object does not have.
+    void remap(u32 p) {
+        operation_ = "remap";
+        const Range range = remappable(p);
+        const u32 pgoff = static_cast<u32>(random_.below(Model::kObjectPages + 2));
+        const Populate populate = random_.below(2) == 0 ? Populate::yes : Populate::no;
+        const Status status =
+            processes_[p]->mm().remap(at(range.first), (range.last - range.first) * kPageSize, pgoff, populate);
+        for (u32 page = range.first; page < range.last; page++) {
+            if (!model_->slots[p][page].shared) {
+                return expect(status.as_int() == -OBJR_EINVAL, "remap of what shares no file did not say EINVAL");
+            }
+        }
+        expect(static_cast<bool>(status), "remap failed");
+        for (u32 page = range.first; page < range.last; page++) {
+            model_->slots[p][page].pgoff = pgoff + page - range.first;
+        }
+    }
+    // Most ranges are in nobody's shared view: better take one that begins in one, and mostly keeps to it.
+    Range remappable(u32 p) {
+        Range range = any_range();
+        for (u32 i = 0; i < kN && !model_->slots[p][range.first].shared; i++) {
+            range = {(range.first + 1) % kN, (range.first + 1) % kN + 1};
+        }
+        const u32 most = range.first + 1 + static_cast<u32>(random_.below(8));
+        range.last = max(range.last, range.first + 1);
+        while (range.last < min(most, kN) && (model_->slots[p][range.last].shared || random_.below(8) == 0)) {
+            range.last++;
+        }
+        return range;
     }
 
     void truncate() {
