@@ -40,6 +40,8 @@ struct PageTable : Pinned {
     void set(Vaddr address, Pte pte);
     // The same, and what it was at that instant: a processor may have set A and D since it was read.
     Pte exchange(Vaddr address, Pte pte);
+    // Take bits from a present entry, leaving the others as a processor may set them meanwhile; what it was before.
+    Pte take_bits(Vaddr address, u64 bits);
     Vaddr end() const { return base + kEntries * kPageSize; } // of a leaf
 };
 

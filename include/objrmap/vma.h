@@ -69,6 +69,7 @@ struct Vma : Pinned {
     // chain; newest first. Mm::lock for write, or for read with Mm::upper_lock where the first one comes.
     List<AnonVmaChain, &AnonVmaChain::same_vma> chain;
     FileIndexNode i_mmap_node; // FileMapping::i_mmap_lock
+    u64 nonlinear_cursor = 0; // pages from start; a hint of try_to_unmap_nonlinear: atomic
     Vma* family = nullptr; // of Rebuild, quiesce for write
     ListNode unmap_node; // of the thread that unmaps it
 

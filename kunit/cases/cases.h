@@ -135,7 +135,7 @@
 	CASE(object_names) \
 	CASE(object_freed_at_last_unmap)
 
-/* nonlinear.cpp: spec C12, C13: any page of a file anywhere. */
+/* nonlinear.cpp: spec C12 to C14: any page of a file anywhere. */
 #define OBJR_CASES_NONLINEAR(CASE) \
 	CASE(spec_C12_first_remap_moves_to_the_list) \
 	CASE(spec_C12_already_linear_changes_nothing) \
@@ -153,7 +153,17 @@
 	CASE(spec_C12_protect) \
 	CASE(spec_C13_query_scans_nonlinear_vmas) \
 	CASE(spec_C15_mkclean_of_nonlinear) \
-	CASE(spec_U6_truncate_nonlinear)
+	CASE(spec_U6_truncate_nonlinear) \
+	CASE(spec_C14_clusters_and_their_cursor) \
+	CASE(spec_C14_young_ones_stay) \
+	CASE(spec_C14_locked_vmas_are_spared) \
+	CASE(spec_C14_migration_takes_locked_ones) \
+	CASE(spec_C14_mapcount_is_the_budget) \
+	CASE(spec_C14_vmas_take_turns) \
+	CASE(spec_C14_linear_places_are_cleared) \
+	CASE(spec_C14_pages_locked_elsewhere_stay) \
+	CASE(spec_C14_uses_that_only_the_mmu_knows) \
+	CASE(spec_C14_nothing_nonlinear)
 
 /* swap.cpp: slots, the swap cache, contents. */
 #define OBJR_CASES_SWAP(CASE) \

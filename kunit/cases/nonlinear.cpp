@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-// nonlinear.cpp: spec C12, C13 and what C15, U6 and H3 say of nonlinear mappings: remap_file_pages under every scheme.
+// nonlinear.cpp: spec C12 to C14 and what C15, U6 and H3 say of nonlinear mappings: remap_file_pages under every scheme.
 #include "text_fixture.h"
+
+#include "objrmap/unmap_nonlinear.h"
 
 using namespace objr;
 using namespace objr::test;
@@ -466,4 +468,277 @@ OBJR_TEST(spec_U6_truncate_nonlinear) {
     OBJR_ASSERT(object->truncate(100 * kPageSize));
     OBJR_EXPECT_EQ(a.load(0), 0); // new, and in its old place
     OBJR_EXPECT_EQ(a.page(0)->index, 99);
+}
+
+// ---- C14: clusters
+
+namespace {
+
+constexpr u64 kCluster = 32;
+
+// Nobody has used pages [first, last) lately.
+void age(Process& process, u64 first, u64 last) {
+    SharedGuard guard(process.mm().lock());
+    for (u64 page = first; page < last; page++) {
+        PageTable* table = process.mm().tables().leaf(at(page));
+        if (!table) {
+            continue;
+        }
+        Guard table_guard(table->lock);
+        if (table->get(at(page)).is_present()) {
+            table->take_bits(at(page), Pte::kAccessed);
+        }
+    }
+    process.cpu().zap(nullptr, at(first), at(last), OBJR_MMAP_LOCK_NOT_HELD);
+}
+
+ClusterResult unmap(TestWorld& world, Page& page, LockedVmas locked = LockedVmas::spare) {
+    SharedGuard quiesce(world->quiesce);
+    PageLock lock(page);
+    WalkCost cost;
+    return try_to_unmap_nonlinear(*world, page, locked, cost);
+}
+
+u32 present(const Process& process, u64 first, u64 last) {
+    u32 count = 0;
+    for (u64 page = first; page < last; page++) {
+        count += process.page(page) ? 1 : 0;
+    }
+    return count;
+}
+
+// [0, pages) shows the object backwards and is all there, used and dirty.
+bool fill_backwards(Process& process, Object& object, u64 pages) {
+    if (!object.get() || !process.map(0, pages, kShared, object.get()) || !reverse(process, pages)) {
+        return false;
+    }
+    for (u64 page = 0; page < pages; page++) {
+        process.store(page, page);
+    }
+    return present(process, 0, pages) == pages;
+}
+
+} // namespace
+
+OBJR_TEST(spec_C14_clusters_and_their_cursor) {
+    TestWorld world(test);
+    Object object(test, world, "clusters", 4 * kCluster);
+    Process a(test, world);
+    OBJR_ASSERT(fill_backwards(a, object, 4 * kCluster));
+    age(a, 0, 4 * kCluster);
+    Page& meant = *a.page(70);
+    for (u64 round = 1; round <= 3; round++) { // until its turn comes
+        OBJR_EXPECT(meant.mapped());
+        const ClusterResult result = unmap(world, meant);
+        OBJR_EXPECT(result.state == ClusterResult::State::tried);
+        OBJR_EXPECT_EQ(result.taken, kCluster);
+        OBJR_EXPECT_EQ(a.vma(0)->nonlinear_cursor, round * kCluster);
+        OBJR_EXPECT_EQ(present(a, 0, 4 * kCluster), (4 - round) * kCluster);
+    }
+    OBJR_EXPECT(!meant.mapped());
+    OBJR_EXPECT(names(a, 70, 4 * kCluster - 1 - 70));
+    OBJR_EXPECT(meant.has(PageFlag::dirty));
+    OBJR_EXPECT(world.verify());
+    OBJR_EXPECT_EQ(unmap(world, *a.page(127)).taken, kCluster); // from where the last one stopped
+    for (u64 page = 0; page < 4 * kCluster; page++) {
+        OBJR_EXPECT_EQ(a.load(page), page); // nothing is lost
+    }
+}
+
+OBJR_TEST(spec_C14_young_ones_stay) {
+    TestWorld world(test);
+    Object object(test, world, "young", 2 * kCluster);
+    Process a(test, world);
+    OBJR_ASSERT(fill_backwards(a, object, 2 * kCluster));
+    OBJR_EXPECT_EQ(unmap(world, *a.page(0), LockedVmas::take).taken, 0); // as a migration, too
+    OBJR_EXPECT_EQ(present(a, 0, 2 * kCluster), 2 * kCluster);
+    OBJR_EXPECT_EQ(a.vma(0)->nonlinear_cursor, 0); // a whole pass for nothing: to the beginning
+    OBJR_EXPECT(!a.pte(0).young() && !a.pte(63).young()); // but next time
+    a.load(5);
+    OBJR_EXPECT(a.pte(5).young()); // by a new translation
+    OBJR_EXPECT_EQ(unmap(world, *a.page(40)).taken, kCluster - 1);
+    OBJR_EXPECT(a.page(5) != nullptr);
+    OBJR_EXPECT_EQ(present(a, 0, kCluster), 1);
+}
+
+OBJR_TEST(spec_C14_locked_vmas_are_spared) {
+    constexpr u32 kLocked = static_cast<u32>(VmFlag::locked);
+    TestWorld world(test);
+    Object object(test, world, "locked", kCluster);
+    Process a(test, world);
+    Process b(test, world);
+    OBJR_ASSERT(fill_backwards(a, object, kCluster) && fill_backwards(b, object, kCluster));
+    age(b, 0, kCluster);
+    Page& page = *a.page(0);
+    a.vma(0)->set_flags(a.vma(0)->flags | kLocked);
+    OBJR_EXPECT_EQ(unmap(world, page).taken, kCluster);
+    OBJR_EXPECT_EQ(present(b, 0, kCluster), 0);
+    OBJR_EXPECT_EQ(present(a, 0, kCluster), kCluster);
+    b.exit();
+    const ClusterResult result = unmap(world, page);
+    OBJR_EXPECT(result.state == ClusterResult::State::all_locked);
+    OBJR_EXPECT_EQ(result.taken, 0);
+    OBJR_EXPECT(a.pte(0).young()); // not looked at
+    a.vma(0)->set_flags(a.vma(0)->flags & ~kLocked);
+    OBJR_EXPECT(unmap(world, page).state == ClusterResult::State::tried);
+}
+
+OBJR_TEST(spec_C14_migration_takes_locked_ones) {
+    constexpr u32 kLocked = static_cast<u32>(VmFlag::locked);
+    TestWorld world(test);
+    Object object(test, world, "migrating", kCluster);
+    Process a(test, world);
+    OBJR_ASSERT(fill_backwards(a, object, kCluster));
+    age(a, 0, kCluster);
+    Page& page = *a.page(0);
+    a.vma(0)->set_flags(a.vma(0)->flags | kLocked);
+    OBJR_EXPECT_EQ(unmap(world, page, LockedVmas::take).taken, kCluster);
+    a.vma(0)->set_flags(a.vma(0)->flags & ~kLocked);
+    OBJR_EXPECT(!page.mapped());
+}
+
+// As many are taken as the page has mappings, and then to the end of that cluster.
+OBJR_TEST(spec_C14_mapcount_is_the_budget) {
+    constexpr u64 kCount = 6;
+    TestWorld world(test);
+    Object object(test, world, "budget", kCount * kCluster);
+    Process a(test, world);
+    OBJR_ASSERT(fill_backwards(a, object, kCount * kCluster));
+    for (u64 n = 0; n < kCount; n++) { // one that may go in each cluster
+        age(a, n * kCluster + 3, n * kCluster + 4);
+    }
+    Process b(test, world);
+    OBJR_ASSERT(b.map(0, 8, kShared, object.get(), 0) && b.map(8, 16, kShared, object.get(), 0));
+    b.load(2);
+    b.load(10);
+    Page& page = *b.page(2);
+    OBJR_EXPECT_EQ(page.mappings(), 3);
+    OBJR_EXPECT_EQ(unmap(world, page).taken, 3);
+    OBJR_EXPECT_EQ(a.vma(0)->nonlinear_cursor, 3 * kCluster);
+    OBJR_EXPECT_EQ(present(a, 0, kCount * kCluster), kCount * kCluster - 3);
+    OBJR_EXPECT_EQ(unmap(world, page).taken, 3);
+    OBJR_EXPECT_EQ(page.mappings(), 3); // it was others all the time
+}
+
+// Vmas take turns: none is looked at in its second cluster before all were in their first.
+OBJR_TEST(spec_C14_vmas_take_turns) {
+    TestWorld world(test);
+    Object object(test, world, "turns", 2 * kCluster);
+    Process a(test, world);
+    Process b(test, world);
+    OBJR_ASSERT(fill_backwards(a, object, 2 * kCluster) && fill_backwards(b, object, 2 * kCluster));
+    age(a, 0, 2 * kCluster);
+    age(b, 0, 2 * kCluster);
+    Page& page = *a.page(63);
+    auto cursors = [&](u64 of_a, u64 of_b) {
+        return a.vma(0)->nonlinear_cursor == of_a * kCluster && b.vma(0)->nonlinear_cursor == of_b * kCluster;
+    };
+    OBJR_EXPECT_EQ(unmap(world, page).taken, kCluster);
+    OBJR_EXPECT(cursors(1, 0));
+    OBJR_EXPECT_EQ(unmap(world, page).taken, kCluster);
+    OBJR_EXPECT(cursors(1, 1));
+    OBJR_EXPECT_EQ(unmap(world, page).taken, kCluster);
+    OBJR_EXPECT(cursors(2, 1));
+    OBJR_EXPECT_EQ(page.mappings(), 1);
+    OBJR_EXPECT_EQ(unmap(world, page).taken, kCluster);
+    OBJR_EXPECT(!page.mapped());
+}
+
+OBJR_TEST(spec_C14_linear_places_are_cleared) {
+    TestWorld world(test);
+    Object object(test, world, "places", 3 * kCluster);
+    Process a(test, world);
+    OBJR_ASSERT(object.get() && a.map(20, 20 + 2 * kCluster, kShared, object.get(), 0)); // begins within a cluster
+    OBJR_ASSERT(remap(a, 30, 31, 80));
+    for (u64 page = 20; page < 20 + 2 * kCluster; page++) {
+        a.store(page, page);
+    }
+    age(a, 20, 20 + 2 * kCluster);
+    Page& page = *a.page(20);
+    OBJR_EXPECT_EQ(unmap(world, page).taken, 12); // to the end of the cluster
+    OBJR_EXPECT_EQ(a.vma(20)->nonlinear_cursor, 12);
+    OBJR_EXPECT(a.pte(20).is_none() && a.pte(31).is_none() && names(a, 30, 80));
+    OBJR_EXPECT_EQ(unmap(world, *a.page(83)).taken, kCluster);
+    OBJR_EXPECT_EQ(unmap(world, *a.page(83)).taken, 20);
+    OBJR_EXPECT_EQ(a.mm().resident(), 0);
+    for (u64 n = 20; n < 20 + 2 * kCluster; n++) {
+        OBJR_EXPECT_EQ(a.load(n), n);
+    }
+}
+
+OBJR_TEST(spec_C14_pages_locked_elsewhere_stay) {
+    TestWorld world(test);
+    Object object(test, world, "elsewhere", kCluster);
+    Process a(test, world);
+    OBJR_ASSERT(fill_backwards(a, object, kCluster));
+    age(a, 0, kCluster);
+    Page& busy = *a.page(7);
+    Page& page = *a.page(0);
+    {
+        SharedGuard quiesce(world->quiesce);
+        PageLock lock(page);
+        OBJR_ASSERT(busy.try_lock());
+        WalkCost cost;
+        OBJR_EXPECT_EQ(try_to_unmap_nonlinear(*world, page, LockedVmas::spare, cost).taken, kCluster - 1);
+        busy.unlock();
+    }
+    OBJR_EXPECT(a.page(7) == &busy);
+    OBJR_EXPECT_EQ(unmap(world, busy).taken, 0); // the cursor was at the end
+    OBJR_EXPECT_EQ(unmap(world, busy).taken, 1);
+}
+
+namespace {
+
+// A processor that has used one page in a way that the module's tables do not show.
+class SilentUse final : public Mmu {
+public:
+    explicit SilentUse(Vaddr address) : address_(address) {}
+    void zap(objr_region*, Vaddr, Vaddr, objr_held) override { zaps_++; }
+    Translation harvest(objr_region*, Vaddr address, bool) override { return {true, address == address_, false}; }
+    Status install(void*, Vaddr, Pfn, bool, bool) override { return {}; }
+    u32 zaps() const { return zaps_; }
+
+private:
+    const Vaddr address_;
+    u32 zaps_ = 0;
+};
+
+} // namespace
+
+OBJR_TEST(spec_C14_uses_that_only_the_mmu_knows) {
+    TestWorld world(test);
+    Object object(test, world, "silent", kCluster);
+    SilentUse mmu(at(3));
+    Result<Mm*> made = Mm::create(*world, mmu);
+    OBJR_ASSERT(object.get() && made);
+    Mm& mm = **made;
+    OBJR_EXPECT(mm.map(at(0), at(kCluster), 0, kShared, object.get(), nullptr));
+    OBJR_EXPECT(mm.remap(at(0), kCluster / 2 * kPageSize, kCluster / 2, Populate::yes));
+    for (u64 page = 0; page < kCluster / 2; page++) {
+        PageTable* table = mm.tables().leaf(at(page));
+        Guard guard(table->lock);
+        table->take_bits(at(page), Pte::kAccessed);
+    }
+    PageTable* table = mm.tables().leaf(at(0));
+    Page* page = world->pool.page_of(table->get(at(0)).pfn());
+    OBJR_EXPECT_EQ(unmap(world, *page).taken, kCluster / 2 - 1);
+    OBJR_EXPECT(table->get(at(3)).is_present());
+    OBJR_EXPECT_EQ(mm.resident(), 1);
+    OBJR_EXPECT(mmu.zaps() >= 1);
+    OBJR_EXPECT(mm.unmap(Vaddr(0), mm.address_end(), Translations::present));
+    mm.put();
+}
+
+OBJR_TEST(spec_C14_nothing_nonlinear) {
+    TestWorld world(test);
+    Object object(test, world, "nothing", 4);
+    Process a(test, world);
+    OBJR_ASSERT(object.get() && a.map(0, 4, kShared, object.get()) && a.map(8, 9));
+    a.store(0, 1);
+    a.store(8, 1);
+    OBJR_EXPECT(unmap(world, *a.page(0)).state == ClusterResult::State::nothing);
+    OBJR_EXPECT(unmap(world, *a.page(8)).state == ClusterResult::State::nothing);
+    Page& page = *a.page(0);
+    OBJR_ASSERT(remap(a, 0, 4, 1)); // now nonlinear, and the page is mapped nowhere
+    OBJR_EXPECT_EQ(unmap(world, page).taken, 0);
 }

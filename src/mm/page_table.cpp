@@ -19,6 +19,10 @@ Pte PageTable::exchange(Vaddr address, Pte pte) {
     return old;
 }
 
+Pte PageTable::take_bits(Vaddr address, u64 bits) {
+    return Pte(__atomic_fetch_and(&entries[slot(address)], ~bits, __ATOMIC_SEQ_CST));
+}
+
 Result<PageTable*> PageTables::allocate(Vaddr base, u32 level) {
     PageTable* table = OBJR_TRY(cache_->make());
     table->entries = static_cast<u64*>(objr_table_alloc(level == levels_, table));
