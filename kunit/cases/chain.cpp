@@ -116,11 +116,9 @@ OBJR_TEST(spec_M3_reuse_on_fork) {
 
 OBJR_TEST(spec_M3_no_reuse_with_two_children) {
     TestWorld world(test, 1, 4, "chain");
-    Process a(test, world);
-    Process b(test, world);
-    Process c(test, world);
-    Process d(test, world);
-    Process e(test, world);
+    Processes all(test, world, 5);
+    OBJR_PROPAGATE();
+    Process &a = all[0], &b = all[1], &c = all[2], &d = all[3], &e = all[4];
     OBJR_ASSERT(a.map(0, 4));
     a.store(0, 1);
     OBJR_ASSERT(a.fork_to(b) && b.fork_to(c) && b.fork_to(d));
