@@ -284,10 +284,10 @@ void compare_schemes(uint64_t pool_pages) {
         "%zu windows",
         objr::kCostPages, objr::kCostChildren, objr::kCostWindows);
     say("   of a common object. The same work under each scheme, then one query for every mapped page:");
-    say("   %s%-10s %28s   %24s   %s%s", bold(), "", "bytes of the map for each", "per query of a page",
-        "a child's own copy", plain());
-    say("   %s%-10s %8s %8s %10s   %11s %12s   %s%s", bold(), "SCHEME", "page", "VMA", "fork", "candidates",
-        "false hits", "candidates", plain());
+    say("   %s%-10s   %-30s   %-24s   %s%s", bold(), "", "the map's own memory, in bytes", "a query finds, on average",
+        "to find a child's copy", plain());
+    say("   %s%-10s   %8s %9s %11s   %11s %12s   %11s%s", bold(), "SCHEME", "per page", "per VMA", "per fork",
+        "candidates", "false hits", "candidates", plain());
     std::vector<objr::SchemeCosts> all;
     for (const std::string& scheme : schemes) {
         all.push_back(objr::measure_scheme(scheme, [&](const objr::SchemeCosts& costs) {
@@ -295,7 +295,7 @@ void compare_schemes(uint64_t pool_pages) {
         }));
         const objr::SchemeCosts& costs = all.back();
         if (!costs.done) give_up("the workload did not come to its end under " + scheme);
-        say("   %-10s %8.1f %8.1f %10.1f   %11.2f %12.2f   %10.2f", scheme.c_str(),
+        say("   %-10s   %8.1f %9.1f %11.1f   %11.2f %12.2f   %11.2f", scheme.c_str(),
             static_cast<double>(costs.bytes) / static_cast<double>(costs.pages),
             static_cast<double>(costs.bytes) / static_cast<double>(costs.vmas),
             static_cast<double>(costs.bytes_of_forks) / objr::kCostChildren, costs.per_walk(costs.candidates),
