@@ -200,7 +200,7 @@ struct Leaders {
 struct Costs {
     const char* scheme;
     u64 walks, candidates, hits, false_hits; // of one query for every mapped page at every rest
-    u64 bytes, pages, vmas; // memory of the map, mapped pages, Vmas: sums over all rests
+    u64 bytes, pages, vmas; // memory of the map beyond that of an empty one, mapped pages, Vmas: sums over all rests
     u64 fork_bytes, fork_allocations; // sums over all forks; of the map, of everything
 };
 
@@ -211,7 +211,8 @@ class Replay : Pinned {
 public:
     Replay(objr_test* test, const char* scheme, Switching switching, Leaders* rests, Costs& costs)
         : test_(test), switching_(switching), rests_(rests), costs_(costs), world_(test, 2, 4, scheme),
-          object_(test, world_, "compared", kObject), processes_(test, world_, kP) {
+          empty_(world_ ? world_->scheme().bytes(*world_) : 0), object_(test, world_, "compared", kObject),
+          processes_(test, world_, kP) {
         costs_.scheme = scheme;
     }
     void run();
@@ -236,6 +237,7 @@ private:
     Leaders* const rests_;
     Costs& costs_;
     TestWorld world_;
+    const u64 empty_; // bytes of the map before there is anything to map
     Object object_;
     Processes processes_;
     Model model_;
@@ -450,7 +452,7 @@ void Replay::rest(Leaders& leaders) {
             compare_answer(*pages_[i], i, leaders);
         }
     }
-    costs_.bytes += world_->scheme().bytes(*world_);
+    costs_.bytes += world_->scheme().bytes(*world_) - empty_;
     costs_.pages += static_cast<u64>(world_->counters.sum(Count::mapped_pages));
     costs_.vmas += static_cast<u64>(world_->counters.sum(Count::vmas));
     compare_unmapped();

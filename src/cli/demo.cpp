@@ -284,10 +284,10 @@ void compare_schemes(uint64_t pool_pages) {
         "%zu windows",
         objr::kCostPages, objr::kCostChildren, objr::kCostWindows);
     say("   of a common object. The same work under each scheme, then one query for every mapped page:");
-    say("   %s%-10s   %-30s   %-24s   %s%s", bold(), "", "the map's own memory, in bytes", "a query finds, on average",
-        "to find a child's copy", plain());
-    say("   %s%-10s   %8s %9s %11s   %11s %12s   %11s%s", bold(), "SCHEME", "per page", "per VMA", "per fork",
-        "candidates", "false hits", "candidates", plain());
+    say("   %s%-10s   %-39s   %-23s   %s%s", bold(), "", "the map's memory in bytes, for each",
+        "candidates, on average", "false hits", plain());
+    say("   %s%-10s   %9s %9s %8s %10s   %11s %11s   %10s%s", bold(), "SCHEME", "pool page", "used page", "VMA", "fork",
+        "any page", "child's own", "any page", plain());
     std::vector<objr::SchemeCosts> all;
     for (const std::string& scheme : schemes) {
         all.push_back(objr::measure_scheme(scheme, [&](const objr::SchemeCosts& costs) {
@@ -295,11 +295,12 @@ void compare_schemes(uint64_t pool_pages) {
         }));
         const objr::SchemeCosts& costs = all.back();
         if (!costs.done) give_up("the workload did not come to its end under " + scheme);
-        say("   %-10s   %8.1f %9.1f %11.1f   %11.2f %12.2f   %11.2f", scheme.c_str(),
-            static_cast<double>(costs.bytes) / static_cast<double>(costs.pages),
-            static_cast<double>(costs.bytes) / static_cast<double>(costs.vmas),
+        const auto bytes = static_cast<double>(costs.bytes);
+        say("   %-10s   %9.1f %9.1f %8.1f %10.1f   %11.2f %11.2f   %10.2f", scheme.c_str(),
+            static_cast<double>(costs.empty) / static_cast<double>(pool_pages),
+            bytes / static_cast<double>(costs.pages), bytes / static_cast<double>(costs.vmas),
             static_cast<double>(costs.bytes_of_forks) / objr::kCostChildren, costs.per_walk(costs.candidates),
-            costs.per_walk(costs.false_hits), static_cast<double>(costs.candidates_of_copies) / objr::kCostChildren);
+            static_cast<double>(costs.candidates_of_copies) / objr::kCostChildren, costs.per_walk(costs.false_hits));
         MUST(costs.answers == all.front().answers);
         must_be_empty(pool_pages);
     }

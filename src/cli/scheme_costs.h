@@ -35,7 +35,8 @@ inline std::vector<std::string> scheme_names(std::string* in_use = nullptr) {
 struct SchemeCosts {
     std::string scheme;
     bool done = false; // else nothing below counts
-    uint64_t bytes = 0; // of the reverse map, when all processes live
+    uint64_t empty = 0; // bytes of the reverse map of an unused pool
+    uint64_t bytes = 0; // beyond these, when all processes live
     uint64_t bytes_of_forks = 0; // of these, since the first fork
     uint64_t pages = 0, mappings = 0, vmas = 0;
     uint64_t walks = 0, candidates = 0, false_hits = 0; // one query for each mapped page
@@ -109,6 +110,7 @@ SchemeCosts measure_scheme(const std::string& scheme, F&& alive) {
     SchemeCosts costs;
     costs.scheme = scheme;
     if (write_text(kDebugfs + "scheme", scheme)) return costs;
+    costs.empty = stat("bytes_scheme");
     // Pids are told through memory of the kernel's, addresses are the same in all.
     auto* pids = static_cast<int*>(mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
     auto* where = reinterpret_cast<char**>(reinterpret_cast<char*>(pids) + kPage / 2);
@@ -121,10 +123,10 @@ SchemeCosts measure_scheme(const std::string& scheme, F&& alive) {
         },
         "server");
     if (!server.await()) return costs;
-    const uint64_t before_forks = stat("bytes_scheme");
+    const uint64_t before_forks = stat("bytes_scheme") - costs.empty;
     if (!server.step()) return costs;
     const auto values = stats();
-    costs.bytes = values.at("bytes_scheme");
+    costs.bytes = values.at("bytes_scheme") - costs.empty;
     costs.bytes_of_forks = costs.bytes - before_forks;
     costs.pages = values.at("mapped_pages");
     costs.mappings = values.at("mappings");
