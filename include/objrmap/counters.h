@@ -18,6 +18,7 @@ enum class Count : u32 {
     vmas,
     anon_vmas,
     anon_vma_chains,
+    anon_mms,
     file_mappings,
     mms,
     table_pages,

@@ -17,7 +17,8 @@
 //   (kernel's i_mmap_rwsem of the device inode: under a page lock, never under the two rmap locks below)
 //   FileMapping::i_mmap_lock  rwsem    i_mmap tree; Vma::start/end/pgoff of file Vmas
 //   AnonVma::lock        rwsem         its list or tree of Vmas; Vma::start/end/pgoff of   the root's is that of a family;
-//                                      those; the bundle of anonmm; moves in pte_chain     never two
+//                                      those; moves in pte_chain                           never two
+//   AnonMm::lock         (same class)  the bundle of address spaces under anonmm           the head's; two: the lower id first
 //   Mm::tree_lock        rwsem         read: walks look up Vmas; write: with Mm::lock,     walks of anonmm and pte_chain
 //                                      the Vma tree and ranges
 //   registry             mutex         who comes and goes in World::mms and ::files,    may allocate inside; no page, table

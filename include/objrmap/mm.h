@@ -23,8 +23,10 @@
 namespace objr {
 
 struct World;
+struct AnonMm;
 class ZapBatch;
 class MapReserve;
+struct EntryPlace;
 
 enum class Access : u32 { read, write, exec };
 
@@ -52,7 +54,8 @@ public:
     Status split(Vaddr address); // ENOMEM
     // ENOMEM only if an end lies within a Vma, which must be split.
     Status unmap(Vaddr start, Vaddr end, Translations translations);
-    // Pages keep their index. EINVAL: overlap; EFAULT: a hole in the source; EEXIST: the target is not free; ENOMEM.
+    // Pages keep their index, but under anonmm. region: of the new place; what the MMU knew of the old one it may know there already.
+    // EINVAL: overlap; EFAULT: a hole in the source; EEXIST: the target is not free; ENOMEM.
     Status move(Vaddr from, Vaddr to, u64 length, objr_region* region);
     Status protect(Vaddr start, Vaddr end, u32 flags); // ENOMEM; EACCES: write without VmFlag::may_write
     // remap_file_pages: [start, start + length) shows its file's pages from pgoff on, also such as the file does not have (yet).
@@ -77,6 +80,7 @@ public:
     Mmu& mmu() const { return mmu_; }
     u32 id() const { return id_; }
     u32 parent_id() const { return parent_id_.load(); } // the Mm it was forked from, 0: none
+    AnonMm& anon_mm() const { return *anon_mm_; } // who it is to its pages, and its relatives
     // Nobody runs in it any more; the identity may soon be that of another process.
     void forget_process() { process_.store(0); }
     u64 process() const { return process_.load(); } // identity of the address space, objr_region_mm; 0: no process
@@ -138,6 +142,10 @@ private:
     Vaddr copy_leaf(Vma& parent, PageTable& source, PageTable& target, Vaddr start, Vaddr end, MapReserve& reserve);
     bool copy_entry(const Vma& parent, PageTable& source, PageTable& target, Vaddr address, MapReserve& reserve);
     Status prepare_move(Vaddr from, Vaddr to, u64 length);
+    Status copy_shared(Vaddr start, Vaddr end, Vaddr to, objr_region* region);
+    Status copy_shared_part(Vma& vma, const PageTables::Part& part, Vaddr to, objr_region* region);
+    Result<Page*> copy_if_shared(Vma& vma, EntryPlace place, MapReserve& reserve);
+    Result<Page*> copy_page(Vma& vma, EntryPlace place, Page& page, MapReserve& reserve);
     void move_entries(Vma& vma, Vaddr to);
     void move_within(Vma& vma, PageTable& source, Vaddr from, PageTable& target, Vaddr to, u64 bytes);
     void move_vma(Vma& vma, Vaddr to, objr_region* region);
@@ -153,6 +161,7 @@ private:
     World& world_;
     Mmu& mmu_;
     u32 id_ = 0; // immutable
+    AnonMm* anon_mm_ = nullptr; // immutable
     Atomic<u32> parent_id_{0}; // set by the first fork into it
     Atomic<u32> refs_{1};
     Atomic<u64> process_{0};

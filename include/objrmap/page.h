@@ -40,6 +40,8 @@ enum class PageFlag : unsigned long {
     active = 1ul << 7,
     anon_exclusive = 1ul << 8,
     free = 1ul << 9,
+    counted = 1ul << 10, // anonmm: the object that it names counts it
+    held = 1ul << 11, // anonmm: and has a reference for it (Scheme::hold)
 };
 
 // Page::mapping: one word, two types (spec P2): low bit set = AnonVma, clear = FileMapping, zero = none.
@@ -76,7 +78,9 @@ struct Page : Pinned {
     MappingWord mapping() const { return MappingWord(mapping_.load_acquire()); }
     void set_mapping(MappingWord word) { mapping_.store_release(word.word_); }
 
-    u64 index = 0; // pages; set before mapping, immutable while mapping is set
+    // Pages; set before mapping. Of a file page immutable while mapping is set; of an anon page rewritten under anonmm, see there: who
+    // does not hold what it says there uses read_once.
+    u64 index = 0;
 
     // ---- flags, and the generation of the set of mappings in the upper half of the same word
     bool has(PageFlag flag) const { return (flags_.load() & static_cast<unsigned long>(flag)) != 0; }

@@ -170,6 +170,9 @@ public:
     virtual void release(Page&) {}
     // page_referenced has been here: what is kept for the page may be made smaller (spec H3). Page locked.
     virtual void collapse(World&, Page&) {}
+    // Whether a page of the swap cache may be mapped at this address beside those who map it now; else who swaps it in makes a copy
+    // (spec A4). Page locked, and a swap entry of it is where it would be mapped.
+    virtual bool can_share_at(const Page&, Vaddr) const { return true; }
 
     // ---- entries: present and migration entries alike. Under the lock of the entry's table; traits say who wants them.
     virtual void entry_set(Page&, EntryPlace, MapReserve&) {}

@@ -51,6 +51,8 @@ public:
     // Take the cached page out of the cache if the count is still 0. Sleeps: no page lock is held.
     void reap(SwapEntry entry);
     u32 count(SwapEntry entry) const; // any context
+    // How many swap PTEs need this locked page.
+    u32 count_of(const Page& page) const { return cached(page) ? count(entry_of(page)) : 0; }
 
     // ---- the swap cache
     // page: locked, anon, not cached. A slot of its own, with count 0. ENOSPC.

@@ -7,6 +7,7 @@
 // take a reference with try_get under it. anon_vmas: see AnonVma (type-stable).
 #pragma once
 
+#include "objrmap/anon_mm.h"
 #include "objrmap/anon_vma.h"
 #include "objrmap/counters.h"
 #include "objrmap/file_mapping.h"
@@ -44,6 +45,7 @@ struct World : Pinned {
     Cache<FileMapping> file_cache;
     Cache<AnonVma> anon_vma_cache;
     Cache<AnonVmaChain> avc_cache;
+    Cache<AnonMm> anon_mm_cache;
 
     u32 next_id() { return last_id.fetch_add(1) + 1; }
     // The Mm, file with this id or the first one behind; with a reference; nullptr: none. Sets id.

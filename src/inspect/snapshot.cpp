@@ -30,7 +30,7 @@ void collect_facts(World& world, const Page& page, PageFacts& facts) {
     facts.generation = page.generation();
     facts.mappings = page.mappings();
     facts.refcount = page.refcount.load();
-    facts.index = page.index;
+    facts.index = read_once(page.index);
     for (PageFlag flag : kShownFlags) {
         facts.flags |= page.has(flag) ? static_cast<u32>(flag) : 0;
     }

@@ -45,6 +45,7 @@ extern "C" void objr_show_stats(objr_world* opaque, objr_out* out) {
     text.line("vmas", Count::vmas);
     text.line("anon_vmas", Count::anon_vmas);
     text.line("anon_vma_chains", Count::anon_vma_chains);
+    text.line("anon_mms", Count::anon_mms);
     text.line("file_mappings", Count::file_mappings);
     text.line("table_pages", Count::table_pages);
     text.line("faults", Count::faults);
@@ -63,6 +64,7 @@ extern "C" void objr_show_stats(objr_world* opaque, objr_out* out) {
     text.line("bytes_mm", text.count(Count::mms) * sizeof(Mm));
     text.line("bytes_anon_vma", text.count(Count::anon_vmas) * sizeof(AnonVma));
     text.line("bytes_anon_vma_chain", text.count(Count::anon_vma_chains) * sizeof(AnonVmaChain));
+    text.line("bytes_anon_mm", text.count(Count::anon_mms) * sizeof(AnonMm));
     text.line("bytes_scheme", world.scheme().bytes(world));
     text.line("bytes_file_mapping", text.count(Count::file_mappings) * sizeof(FileMapping));
     text.line("bytes_page_table", text.count(Count::table_pages) * (kPageSize + sizeof(PageTable)));

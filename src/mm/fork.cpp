@@ -22,6 +22,7 @@ Status Mm::fork(Mm& parent, Mm& child, Vaddr start, Vaddr end, objr_region* regi
             return Errno{OBJR_EEXIST};
         }
         child.parent_id_.store(parent.id_);
+        join_bundle(*child.anon_mm_, *parent.anon_mm_);
         if (region) {
             child.process_.store(objr_region_mm(region));
         }

@@ -16,6 +16,12 @@ Result<Mm*> Mm::create(World& world, Mmu& mmu) {
     mm->lock_.init(OBJR_LOCK_MM);
     mm->upper_lock_.init(OBJR_LOCK_UPPER_TABLE);
     mm->tree_lock_.init(OBJR_LOCK_TREE);
+    Result<AnonMm*> anon_mm = new_anon_mm(world, *mm);
+    if (!anon_mm) {
+        world.mm_cache.free(mm);
+        return anon_mm.error();
+    }
+    mm->anon_mm_ = *anon_mm;
     Status status;
     {
         // Table, counters and root page change together, for the verifier.
@@ -31,6 +37,7 @@ Result<Mm*> Mm::create(World& world, Mmu& mmu) {
         }
     }
     if (!status) {
+        retire_anon_mm(**anon_mm);
         world.mm_cache.free(mm);
         return status.error();
     }
@@ -42,6 +49,7 @@ void Mm::put() {
         return;
     }
     OBJR_WARN_ON(!vmas_.empty());
+    retire_anon_mm(*anon_mm_);
     {
         Guard guard(world_.registry);
         world_.mms.erase(id_);

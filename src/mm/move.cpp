@@ -2,7 +2,8 @@
 // mremap: the pages of a range appear at another address (Linux: mm/mremap.c:move_vma, move_ptes).
 //
 // A Vma that moves keeps its pgoff, so its pages keep their index. Entries and the Vma's start change together under
-// the rmap locks: a walk sees the old place or the new one, never neither and never both (spec M11).
+// the rmap locks: a walk sees the old place or the new one, never neither and never both (spec M11). Under anonmm it is the index
+// that follows the page; one that others need where it is has been copied before (spec A4).
 #include "objrmap/mm.h"
 #include "objrmap/rmap.h"
 #include "objrmap/world.h"
@@ -27,7 +28,11 @@ Status Mm::move(Vaddr from, Vaddr to, u64 length, objr_region* region) {
         }
         OBJR_TRY_STATUS(split_at(from));
         OBJR_TRY_STATUS(split_at(from_end));
-        if (Status status = prepare_move(from, to, length); !status) {
+        Status status = prepare_move(from, to, length);
+        if (status && world_.scheme().traits.copies_on_move) {
+            status = copy_shared(from, from_end, to, region);
+        }
+        if (!status) {
             free_tables(to, to_end);
             return status;
         }
@@ -78,6 +83,101 @@ Status Mm::prepare_move(Vaddr from, Vaddr to, u64 length) {
     }
     return {};
 }
+
+// ---- what may not go along (spec A4)
+
+// Copy, in place, every anonymous page of [start, end) that has other users, which will be at `to` and in region then. ENOMEM: not
+// all, which harms nobody.
+Status Mm::copy_shared(Vaddr start, Vaddr end, Vaddr to, objr_region* region) {
+    for (Vma* vma = first_from(start); vma && vma->start < end; vma = next(*vma)) {
+        if (!vma->may_hold_anon()) {
+            continue;
+        }
+        for (auto part = tables_.first_part(vma->start, vma->end); part.table;
+             part = tables_.first_part(part.end, vma->end)) {
+            OBJR_TRY_STATUS(copy_shared_part(*vma, part, to + (part.start - start), region));
+        }
+    }
+    return {};
+}
+
+// The old pages go when no translation of them is left, neither here nor where the MMU has taken them beforehand (L3).
+Status Mm::copy_shared_part(Vma& vma, const PageTables::Part& part, Vaddr to, objr_region* region) {
+    constexpr u32 kPages = 32;
+    Page* old[kPages];
+    MapReserve reserve(world_);
+    Status status;
+    for (Vaddr at = part.start; at < part.end && status;) {
+        const Vaddr from = at;
+        u32 count = 0;
+        for (; at < part.end && count < kPages && status; at += kPageSize) {
+            Result<Page*> copied = copy_if_shared(vma, {*part.table, at}, reserve);
+            status = copied ? Status() : Status(copied.error());
+            if (copied && *copied) {
+                old[count++] = *copied;
+            }
+        }
+        if (count != 0) {
+            mmu_.zap(vma.region, from, at, OBJR_MMAP_LOCK_HELD);
+            mmu_.zap(region, to + (from - part.start), to + (at - part.start), OBJR_MMAP_LOCK_HELD);
+        }
+        for (u32 i = 0; i < count; i++) {
+            world_.pool.put(*old[i]);
+        }
+        objr_cond_resched();
+    }
+    return status;
+}
+
+// Returns the page that was here, with the mapping's reference, or nullptr: it has no other user, or there is none. What has one user
+// now will have no other before it has moved: Mm::lock is held for write.
+Result<Page*> Mm::copy_if_shared(Vma& vma, EntryPlace place, MapReserve& reserve) {
+    for (;; objr_cond_resched()) {
+        Pte pte;
+        Page* page;
+        {
+            Guard guard(place.table.lock);
+            pte = place.table.get(place.address);
+            page = pte.is_present() || pte.is_migration() ? world_.pool.page_of(pte.pfn()) : nullptr;
+            if (!page || !page->mapping().is_anon()) {
+                return nullptr;
+            }
+            world_.pool.get(*page);
+        }
+        Result<Page*> old = nullptr;
+        page->lock(); // who takes it away, or to another frame, has done so then
+        const Pte now = place.table.get(place.address); // this Mm's lock and the page's: it stays as it is
+        const bool settled = now.is_present() && now.pfn() == pte.pfn();
+        if (settled && (page->mappings() > 1 || world_.swap.count_of(*page) != 0)) {
+            old = copy_page(vma, place, *page, reserve);
+        }
+        page->unlock();
+        world_.pool.put(*page);
+        if (settled) {
+            return old;
+        }
+    }
+}
+
+// Nobody writes to a page that has several users. It is locked. Returns it; its mapping's reference is the caller's now.
+Result<Page*> Mm::copy_page(Vma& vma, EntryPlace place, Page& page, MapReserve& reserve) {
+    OBJR_TRY_STATUS(reserve.fill());
+    Page* fresh = OBJR_TRY(world_.pool.allocate_locked()); // with the new mapping's reference
+    objr_copy_page(world_.pool.address(*fresh), world_.pool.address(page));
+    {
+        Guard guard(place.table.lock);
+        const Pte pte = place.table.exchange(place.address, Pte());
+        rmap_note_dirty(page, pte);
+        rmap_unmap(world_, page, place);
+        place.table.set(place.address, Pte::present(world_.pool.pfn(*fresh), pte.word()));
+        rmap_map_anon(world_, *fresh, vma, place, Exclusivity::exclusive, reserve);
+    }
+    fresh->unlock();
+    world_.counters.add(Count::cow_faults);
+    return &page;
+}
+
+// ---- moving
 
 void Mm::move_entries(Vma& vma, Vaddr to) {
     const Vaddr from = vma.start;

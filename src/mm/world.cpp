@@ -10,6 +10,11 @@ static void construct_anon_vma(void* memory) {
     anon_vma->lock.init(OBJR_LOCK_ANON);
 }
 
+static void construct_anon_mm(void* memory) {
+    AnonMm* anon_mm = new (memory) AnonMm;
+    anon_mm->lock.init(OBJR_LOCK_ANON);
+}
+
 static constexpr u32 kMaxPoolMb = 1u << 20;
 static constexpr u32 kMaxSwapMb = 1u << 20;
 
@@ -62,6 +67,7 @@ Status World::init(const objr_params& params) {
     OBJR_TRY_STATUS(anon_vma_cache.create_typesafe("anon_vma", construct_anon_vma));
     OBJR_TRY_STATUS(swap.create(pool, counters, params.swap_mb));
     OBJR_TRY_STATUS(avc_cache.create("anon_vma_chain"));
+    OBJR_TRY_STATUS(anon_mm_cache.create_typesafe("anon_mm", construct_anon_mm));
     OBJR_TRY_STATUS(pool.create(params.pool_mb));
     OBJR_TRY_STATUS(scheme().start(*this));
     started_ = true;
@@ -78,6 +84,7 @@ void World::destroy() {
         scheme().stop(*this);
     }
     pool.destroy();
+    anon_mm_cache.destroy();
     avc_cache.destroy();
     anon_vma_cache.destroy();
     file_cache.destroy();

@@ -8,5 +8,6 @@ namespace objr {
 
 Scheme& chain();
 Scheme& classic();
+Scheme& anonmm();
 
 } // namespace objr
