@@ -287,7 +287,7 @@ const char* AnonMmScheme::check(World& world) const {
                 AnonMm* anon_mm = named_by(page);
                 broken = anon_mm && anon_mm->refs.load() != 0 ? f(page, *anon_mm)
                                                               : "B3: a mapped page names no anonmm that there is";
-            } else if (page.has(PageFlag::counted)) {
+            } else if (!page.mapped() && page.has(PageFlag::counted)) {
                 broken = "B3: a page that is not mapped counts for an anonmm";
             }
         }
