@@ -139,6 +139,8 @@ private:
 };
 
 void emit_page(Emitter& emitter, const PageFacts& facts);
+void emit_mapper(Emitter& emitter, const Row& row);
+const char* name_of(StopReason stop);
 // The whole answer, as interface and format have it.
 void show_answer(objr_out* out, const Answer& answer, Format format);
 // `error ...` on a line of its own.

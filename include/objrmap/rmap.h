@@ -52,8 +52,12 @@ struct Mapping {
     EntryPlace place() const { return {table, address}; }
 };
 
+// What to do with a candidate Vma before its table is read.
+enum class Look { read, skip, stop };
+
 class MappingVisitor {
 public:
+    virtual Look candidate(const Vma&) { return Look::read; }
     virtual Visit mapping(const Mapping& mapping) = 0;
 
 protected:

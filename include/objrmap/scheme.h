@@ -121,6 +121,7 @@ public:
         bool tracks_moves; // wants entry_moved
         bool counts_mapped; // wants forsaken
         bool copies_on_move; // shared anonymous pages are copied before mremap moves them (spec A4)
+        bool walks_unlocked = false; // the question about an anonymous page needs no page lock
     };
     const Traits traits;
 

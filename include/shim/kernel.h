@@ -240,6 +240,8 @@ objr_u32 objr_region_owner(struct objr_region *region, char comm[16]);
 /* Identity of the address space of process pid, 0 if there is none: compare with objr_region_mm. */
 objr_u64 objr_mm_of_pid(objr_u32 pid);
 objr_u64 objr_region_mm(const struct objr_region *region);
+/* 0: its process exits or has gone, nobody will run there any more. Any context. */
+int objr_region_alive(const struct objr_region *region);
 
 #ifdef __cplusplus
 }

@@ -210,6 +210,29 @@
 	CASE(command_selects) \
 	CASE(command_mkclean)
 
+/* referenced.cpp: who has used a page, under every scheme. */
+#define OBJR_CASES_REFERENCED(CASE) \
+	CASE(spec_M8_exact_counts_who_touched) \
+	CASE(spec_M8_exact_sees_past_the_tlb) \
+	CASE(spec_M8_lazy_does_not_flush) \
+	CASE(spec_M8_lazy_allocates_nothing) \
+	CASE(spec_M8_peek_changes_nothing) \
+	CASE(spec_M8_keeps_dirty_and_write) \
+	CASE(spec_C6_mapped_and_referenced) \
+	CASE(spec_M8_twice_in_one_mm) \
+	CASE(spec_M8_failing_allocations) \
+	CASE(command_referenced)
+
+/* referenced.cpp: the same by the rules of 2.6.24, and by those of today. */
+#define OBJR_CASES_REFERENCED_RULES(CASE) \
+	CASE(spec_C6_young_and_flag) \
+	CASE(spec_C7_locked_file_page) \
+	CASE(spec_C8_referenced_stops_early) \
+	CASE(spec_C9_locked_and_may_share) \
+	CASE(spec_M7_page_lock_is_tried) \
+	CASE(spec_M7_contended) \
+	CASE(spec_M7_advice_and_locked)
+
 /* pathology.cpp: what one reverse map or another is known to be bad at. */
 #define OBJR_CASES_PATHOLOGY(CASE) \
 	CASE(pathology_forking_server) \
@@ -246,6 +269,8 @@
 	EACH(random, OBJR_CASES_RANDOM)	\
 	EACH(inspect, OBJR_CASES_INSPECT) \
 	EACH(command, OBJR_CASES_COMMAND) \
+	EACH(referenced, OBJR_CASES_REFERENCED) \
+	SUITE(referenced_rules, OBJR_CASES_REFERENCED_RULES) \
 	EACH(pathology, OBJR_CASES_PATHOLOGY) \
 	SUITE(compare, OBJR_CASES_COMPARE)
 

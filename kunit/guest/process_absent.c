@@ -57,6 +57,12 @@ objr_u64 objr_mm_of_pid(objr_u32 pid)
 	return 0;
 }
 
+int objr_region_alive(const struct objr_region *region)
+{
+	WARN_ON(region);
+	return 1;
+}
+
 objr_u64 objr_region_mm(const struct objr_region *region)
 {
 	WARN_ON(region);

@@ -22,7 +22,7 @@ struct ProcessState {
     std::shared_mutex mmap_lock;
     std::mutex pte_lock;
     std::map<objr_u64, ProcessPte> ptes; // guarded by pte_lock; by page address
-    bool running = true; // guarded by pte_lock
+    std::atomic<bool> running{true}; // written under pte_lock
 };
 
 } // namespace objr_host
@@ -122,6 +122,8 @@ objr_u32 objr_region_harvest(struct objr_region* region, objr_u64 address, int c
     return OBJR_PTE_PRESENT | (pte.young ? OBJR_PTE_YOUNG : 0) | (pte.dirty ? OBJR_PTE_DIRTY : 0) |
            (pte.writable ? OBJR_PTE_WRITE : 0);
 }
+
+int objr_region_alive(const struct objr_region* region) { return region->process->running ? 1 : 0; }
 
 objr_u64 objr_region_mm(const struct objr_region* region) {
     return region == nullptr ? 0 : reinterpret_cast<objr_u64>(region->process.get());
@@ -333,14 +335,16 @@ int Process::fork(Process& child) {
     return 0;
 }
 
+void Process::begin_exit() {
+    std::scoped_lock both(table_lock, state_->pte_lock);
+    table.erase(state_->pid);
+    state_->running = false;
+}
+
 void Process::exit() {
+    begin_exit();
     {
         std::unique_lock guard(state_->mmap_lock);
-        {
-            std::scoped_lock both(table_lock, state_->pte_lock);
-            table.erase(state_->pid);
-            state_->running = false;
-        }
         if (mm_ != nullptr) drop_vmas(0, ~0ULL);
     }
     if (mm_ != nullptr) objr_mm_put(std::exchange(mm_, nullptr));

@@ -55,6 +55,8 @@ public:
     int protect(objr_u64 address, objr_u64 bytes, objr_u32 flags);
     // All of this process's memory appears in child, which is new.
     int fork(Process& child);
+    // Nobody runs in it any more; what it maps is there yet.
+    void begin_exit();
     void exit();
 
     Outcome load(objr_u64 address, std::uint8_t* byte);

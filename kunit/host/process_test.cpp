@@ -188,6 +188,52 @@ TEST_F(Processes, moved_and_protected_memory_keeps_its_contents) {
     verify();
 }
 
+// The processes' own entries say who used a page: between two exact calls as many as touched it (spec M8). One that is exiting
+// has no say today (M7).
+TEST_F(Processes, spec_M8_referenced_is_exact) {
+    std::vector<std::unique_ptr<Process>> family;
+    family.push_back(std::make_unique<Process>(world, "p0"));
+    ASSERT_EQ(family[0]->map(kBase, 2 * kPage, 0, kReadWrite), 0);
+    EXPECT_EQ(family[0]->store(kBase, 7), Outcome::kOk);
+    for (int n = 1; n < 4; n++) {
+        family.push_back(std::make_unique<Process>(world, "p" + std::to_string(n)));
+        ASSERT_EQ(family[n / 2]->fork(*family[n]), 0);
+    }
+    const auto young = [&](const char* options) {
+        const std::string words =
+            "referenced pid " + std::to_string(family[0]->pid()) + " addr " + std::to_string(kBase) + options;
+        objr_command command;
+        objr_command_parse(&command, words.data(), words.size());
+        objr_out out;
+        EXPECT_EQ(objr_run_command(world, &command, &out), 0) << out.text;
+        const std::size_t at = out.text.find(" young=");
+        return at == std::string::npos ? -1 : std::atoi(out.text.c_str() + at + 7);
+    };
+    for (const char* scheme : {"classic", "chain"}) {
+        char why[100];
+        ASSERT_EQ(objr_set_scheme(world, scheme, why, sizeof(why)), 0);
+        for (const auto& process : family)
+            EXPECT_EQ(read(*process, kBase), 7);
+        young("");
+        EXPECT_EQ(young(""), 0);
+        for (unsigned set = 0; set < 16; set++) {
+            for (int n = 0; n < 4; n++) {
+                if (set & (1u << n)) {
+                    EXPECT_EQ(read(*family[n], kBase), 7);
+                }
+            }
+            EXPECT_EQ(young(" peek"), __builtin_popcount(set));
+            EXPECT_EQ(young(""), __builtin_popcount(set));
+        }
+    }
+    for (const auto& process : family)
+        EXPECT_EQ(read(*process, kBase), 7);
+    family[3]->begin_exit();
+    EXPECT_EQ(young(""), 3);
+    for (const auto& process : family)
+        process->exit();
+}
+
 TEST_F(Processes, exhausted_pool_is_a_bus_error_and_nothing_is_lost) {
     Process process(world, "glutton");
     ASSERT_EQ(process.map(kBase, 1024 * kPage, 0, kReadWrite), 0);

@@ -47,7 +47,7 @@ static const char* name_of(PageFacts::Kind kind) {
     return "unknown";
 }
 
-static const char* name_of(StopReason stop) {
+const char* name_of(StopReason stop) {
     switch (stop) {
     case StopReason::end: return "end";
     case StopReason::mapcount: return "mapcount";
@@ -77,7 +77,7 @@ void emit_page(Emitter& emitter, const PageFacts& facts) {
     emitter.end_record();
 }
 
-static void emit_mapper(Emitter& emitter, const Row& row) {
+void emit_mapper(Emitter& emitter, const Row& row) {
     emitter.begin_record("mapper");
     if (row.pid != 0) {
         emitter.decimal("pid", row.pid);

@@ -5,6 +5,7 @@
 //
 // A result has one line for each page that was in use, of the form that answers have. A page is acted on under its page
 // lock and quiesce (for read); nothing is held while text is written.
+#include "objrmap/referenced.h"
 #include "query_parser.h"
 
 namespace objr {
@@ -82,6 +83,7 @@ struct Outcome {
     State state = State::nothing;
     PageFacts facts; // after it
     u32 cleaned = 0; // mkclean: PTEs
+    Referenced referenced;
     s32 error = 0; // failed: -errno
 };
 
@@ -89,22 +91,40 @@ class Runner final : public PageVisitor {
 public:
     explicit Runner(const objr_command& command) : command_(command) {}
 
-    void prepare() override { outcome_ = {}; }
+    void prepare() override {
+        outcome_ = {};
+        rows_.release();
+    }
     Step visit(World& world, Page& page) override;
     void visit_free(World& world, const Page& page) override {
         outcome_.state = Outcome::State::free;
         outcome_.facts.number = world.pool.number(page);
     }
     const Outcome& outcome() const { return outcome_; }
+    const UseRows& rows() const { return rows_; } // referenced: who maps it
 
 private:
+    s32 ask_referenced(World& world, Page& page);
+
     const objr_command& command_;
     Outcome outcome_;
+    UseRows rows_;
 };
+
+s32 Runner::ask_referenced(World& world, Page& page) {
+    const bool peek = (command_.options & OBJR_COMMAND_PEEK) != 0;
+    const Result<Referenced> answer =
+        page_referenced(world, page, peek ? ReferencedMode::peek : ReferencedMode::exact, rows_);
+    if (answer) {
+        outcome_.referenced = *answer;
+    }
+    return answer.as_int();
+}
 
 PageVisitor::Step Runner::visit(World& world, Page& page) {
     PageLock lock(page);
     switch (command_.verb) {
+    case OBJR_VERB_REFERENCED: outcome_.error = ask_referenced(world, page); break;
     case OBJR_VERB_MKCLEAN: outcome_.cleaned = page_mkclean(world, page); break;
     default: outcome_.error = -OBJR_EOPNOTSUPP; break;
     }
@@ -120,11 +140,12 @@ class Report : Pinned {
 public:
     Report(const objr_command& command, objr_out* out) : command_(command), out_(out) {}
 
-    void page(const Outcome& outcome);
+    void page(const Outcome& outcome, const UseRows& rows);
     void error(const char* message) { show_error(out_, message, format_of(command_.query)); }
 
 private:
     void fields(Emitter& emitter, const Outcome& outcome);
+    void mappers(Emitter& emitter, const UseRows& rows);
 
     const objr_command& command_;
     objr_out* out_;
@@ -134,10 +155,43 @@ void Report::fields(Emitter& emitter, const Outcome& outcome) {
     if (command_.verb == OBJR_VERB_MKCLEAN) {
         emitter.decimal("cleaned", outcome.cleaned);
         emitter.decimal("dirty", (outcome.facts.flags & static_cast<u32>(PageFlag::dirty)) != 0 ? 1 : 0);
+    } else if (command_.verb == OBJR_VERB_REFERENCED) {
+        const Referenced& referenced = outcome.referenced;
+        const bool peek = (command_.options & OBJR_COMMAND_PEEK) != 0;
+        emitter.decimal("count", static_cast<u64>(referenced.count)); // locks are waited for: never -1
+        emitter.decimal("mapped", referenced.mappings);
+        emitter.decimal("young", referenced.young);
+        emitter.decimal("flag", referenced.flag ? 1 : 0);
+        emitter.decimal("locked", referenced.at_locked ? 1 : 0);
+        emitter.word("mode", peek ? "peek" : "exact");
+        emitter.word("stop", name_of(referenced.cost.stop));
     }
 }
 
-void Report::page(const Outcome& outcome) {
+// Who uses it, one by one. No lock is held.
+void Report::mappers(Emitter& emitter, const UseRows& rows) {
+    emitter.begin_array("mappers");
+    for (u32 i = 0; i < rows.count(); i++) {
+        const UseRow& use = rows[i];
+        Row row{};
+        row.mm_id = use.mm->id();
+        row.start = use.start;
+        row.end = use.end;
+        row.address = use.address;
+        row.pte = use.pte;
+        row.young = use.young;
+        row.dirty = use.dirty;
+        if (use.region) {
+            row.pid = objr_region_owner(use.region, row.comm);
+            row.comm[sizeof(row.comm) - 1] = '\0';
+        }
+        emit_mapper(emitter, row);
+        objr_cond_resched();
+    }
+    emitter.end_array();
+}
+
+void Report::page(const Outcome& outcome, const UseRows& rows) {
     if (outcome.state == Outcome::State::failed) {
         WordsOf<120> why;
         why.words.add(name_of(command_.verb)).add(" of page ").decimal(outcome.facts.number);
@@ -153,6 +207,9 @@ void Report::page(const Outcome& outcome) {
     emitter.decimal("mapcount", outcome.facts.mappings);
     fields(emitter, outcome);
     emitter.end_record();
+    if (command_.verb == OBJR_VERB_REFERENCED) {
+        mappers(emitter, rows);
+    }
     emitter.end_answer();
 }
 
@@ -176,7 +233,7 @@ s32 run(World& world, const objr_command& command, Report& report) {
                 break;
             }
         } else if (outcome.state != Outcome::State::free) {
-            report.page(outcome);
+            report.page(outcome, runner.rows());
             error = outcome.error != 0 ? outcome.error : error;
             pages++;
         } else if (!range) {

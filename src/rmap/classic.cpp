@@ -28,7 +28,8 @@ public:
                   .tracks_entries = false,
                   .tracks_moves = false,
                   .counts_mapped = false,
-                  .copies_on_move = false}) {}
+                  .copies_on_move = false,
+                  .walks_unlocked = true}) {}
 
     // ---- Vmas
 

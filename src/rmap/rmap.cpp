@@ -139,6 +139,9 @@ public:
 
     Visit candidate(Vma& vma, Vaddr address, Why) override {
         cost_.candidates++;
+        if (const Look look = visitor_.candidate(vma); look != Look::read) {
+            return decline(look);
+        }
         PageTable* table = vma.mm->tables().leaf(address, &cost_.levels);
         if (!table) {
             cost_.false_hits++;
@@ -154,6 +157,10 @@ public:
     }
 
     Visit nonlinear(Vma& vma) override {
+        if (const Look look = visitor_.candidate(vma); look != Look::read) {
+            cost_.candidates++;
+            return decline(look);
+        }
         const u64 before = cost_.hits;
         const PageTables& tables = vma.mm->tables();
         for (auto part = tables.first_part(vma.start, vma.end); part.table;
@@ -179,6 +186,14 @@ public:
     }
 
 private:
+    Visit decline(Look look) {
+        if (look == Look::skip) {
+            return Visit::go_on;
+        }
+        cost_.stop = StopReason::visitor;
+        return Visit::stop;
+    }
+
     Visit hit(const Mapping& mapping) {
         cost_.hits++;
         if (visitor_.mapping(mapping) == Visit::stop) {

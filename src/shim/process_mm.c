@@ -226,6 +226,11 @@ u64 objr_mm_of_pid(u32 pid)
 	return (uintptr_t)mm;
 }
 
+int objr_region_alive(const struct objr_region *region)
+{
+	return atomic_read(&region->pmm->mm->mm_users) != 0;
+}
+
 u64 objr_region_mm(const struct objr_region *region)
 {
 	return (uintptr_t)region->pmm->mm;
