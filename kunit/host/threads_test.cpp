@@ -117,6 +117,10 @@ public:
         } else if (what < 16) {
             const u64 to = arena * kArena + random.below(kArena - pages + 1);
             static_cast<void>(process.mm().move(at(page), at(to), pages * kPageSize, nullptr));
+        } else if (what < 17) {
+            const Populate populate = random.below(2) != 0 ? Populate::yes : Populate::no;
+            const u64 pgoff = random.below(kObjectPages); // refused where nothing is shared
+            static_cast<void>(process.mm().remap(at(page), pages * kPageSize, pgoff, populate));
         } else if (what < 18) {
             const u32 flags = OBJR_VM_READ | (random.below(2) != 0 ? OBJR_VM_WRITE : 0);
             static_cast<void>(process.mm().protect(at(page), at(page + pages), flags));
