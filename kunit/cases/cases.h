@@ -151,10 +151,12 @@
 	CASE(spec_C12_unmap_in_the_middle) \
 	CASE(spec_C12_move) \
 	CASE(spec_C12_protect) \
+	CASE(spec_C12_what_was_written_stays_dirty) \
 	CASE(spec_C13_query_scans_nonlinear_vmas) \
 	CASE(spec_C15_mkclean_of_nonlinear) \
 	CASE(spec_U6_truncate_nonlinear) \
 	CASE(spec_C14_clusters_and_their_cursor) \
+	CASE(spec_C14_translations_go_too) \
 	CASE(spec_C14_young_ones_stay) \
 	CASE(spec_C14_locked_vmas_are_spared) \
 	CASE(spec_C14_migration_takes_locked_ones) \
