@@ -14,6 +14,7 @@ enum class Count : u32 {
     mapped_pages, // pages with at least one mapping
     mappings, // present PTEs
     swapcache_pages, // pages in the swap cache
+    locked_pages, // pages mapped by a locked Vma
     swapped_pages, // slots of the swap space in use
     vmas,
     anon_vmas,

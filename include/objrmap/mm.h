@@ -30,6 +30,9 @@ struct EntryPlace;
 
 enum class Access : u32 { read, write, exec };
 
+// How memory will be used (Linux: madvise, mlock).
+enum class Advice : u32 { normal, random, sequential, lock, unlock };
+
 // Whether the MMU may still have translations of a range that is unmapped.
 enum class Translations { present, gone };
 
@@ -63,6 +66,10 @@ public:
     // process's mmap_lock is held. EINVAL: a hole in the range, not shared from one file, or pgoff beyond what an entry can say;
     // ENOMEM.
     Status remap(Vaddr start, u64 length, u64 pgoff, Populate populate);
+
+    // What is now in [start, end) is to be used so. ENOMEM: also if there is a hole in the range. lock brings in what may be read,
+    // and stays in force if that fails: ENOMEM, EIO, EACCES; not inherited by fork.
+    Status advise(Vaddr start, Vaddr end, Advice advice);
 
     // ---- use
     // EFAULT nothing mapped, EACCES not permitted; ENOMEM no page; EIO beyond the end of the object or unreadable.
@@ -103,7 +110,7 @@ public:
     void resident_add(s64 n) { resident_.fetch_add(static_cast<u64>(n)); }
 
     // ---- with lock_ held for write
-    // Drop what is mapped in [start, end) of one Vma: PTEs, translations, references. Returns the number of pages dropped.
+    // Drop what is mapped in [start, end) of one Vma: PTEs, translations, references, swap entries. Returns the number of entries.
     u64 zap_range_locked(Vma& vma, Vaddr start, Vaddr end, Translations translations, objr_held held);
     // Take the pages from number first of the file on out of a nonlinear Vma; it remembers which belong where. Returns their number.
     u64 cut_nonlinear_locked(Vma& vma, u64 first);
@@ -114,13 +121,20 @@ private:
     friend class FaultHandler;
     Mm(World& world, Mmu& mmu) : world_(world), mmu_(mmu) {}
 
-    // Pages whose entries are gone, to be let go when the translations are.
-    struct PageBatch {
+    // What entries that are gone have named, to be let go when the translations are.
+    struct EntryBatch {
         static constexpr u32 kPages = 32;
+        static constexpr u32 kReaps = 16;
         Page* pages[kPages];
-        u32 count = 0;
+        SwapEntry reaps[kReaps]; // see SwapSpace::release
+        u32 page_count = 0;
+        u32 reap_count = 0;
+        u32 entries = 0; // of any kind
+
+        bool full() const { return page_count == kPages || reap_count == kReaps; }
     };
-    Vaddr take_entries(PageTable& table, Vaddr start, Vaddr end, PageBatch& batch);
+    Vaddr take_entries(PageTable& table, Vaddr start, Vaddr end, EntryBatch& batch);
+    void take_entry(PageTable& table, Vaddr address, EntryBatch& batch);
     bool range_ok(Vaddr start, Vaddr end) const;
     bool range_free(Vaddr start, Vaddr end) const;
     bool fully_mapped(Vaddr start, Vaddr end) const;
@@ -138,9 +152,13 @@ private:
     void protect_locked(Vaddr start, Vaddr end, u32 flags, objr_held held);
     Status fault_in(Vma& vma, Vaddr address, Access access, void* token);
     Status fork_vma(Vma& parent, Vaddr start, Vaddr end, objr_region* region);
-    Status copy_entries(Vma& parent, Vaddr start, Vaddr end);
-    Vaddr copy_leaf(Vma& parent, PageTable& source, PageTable& target, Vaddr start, Vaddr end, MapReserve& reserve);
-    bool copy_entry(const Vma& parent, PageTable& source, PageTable& target, Vaddr address, MapReserve& reserve);
+    Status copy_entries(Vma& child, Vma& parent);
+    Result<Vaddr> copy_leaf(Vma& child, const Vma& parent, const PageTables::Part& part, PageTable& target,
+                            MapReserve& reserve);
+    Result<u32> copy_entry(Vma& child, const Vma& parent, EntryPlace from, EntryPlace to, MapReserve& reserve);
+    Status copy_pinned(Vma& child, const Page& page, Pte pte, EntryPlace to, MapReserve& reserve);
+    void mark_locked(Vma& vma, Advice advice);
+    Status populate_locked(Vaddr start, Vaddr end);
     Status prepare_move(Vaddr from, Vaddr to, u64 length);
     Status copy_shared(Vaddr start, Vaddr end, Vaddr to, objr_region* region);
     Status copy_shared_part(Vma& vma, const PageTables::Part& part, Vaddr to, objr_region* region);

@@ -15,7 +15,11 @@
 //   V4 free <=> refcount 0; a free page is zero, unmapped and has no mapping.
 //   V5 `mapping` of an anon page is set when mapcount goes -1 -> 0 for the first time and stays until the page is free;
 //      it is trusted only while the page is mapped (spec P2, C5).
-//   V6 anon_exclusive => anonymous with at most one mapping (spec M10).
+//   V6 anon_exclusive => anonymous with at most one mapping, and no swap entry needs it (spec M10).
+//   V7 the page is mlocked as often as a present entry of it has Pte::kLocked, and an entry has that iff its Vma is locked.
+//
+// Pins: who writes to a page by its frame holds kPin references of it (rmap.h). It then stays where it is: only an exclusive page
+// is pinned, fork copies it at once, unmapping gives it up.
 //
 // Locking: flags, mapcount, refcount are atomic. mapcount changes under the PTE's table lock. mapping and index: set by
 // the one who owns the new page; of a file page cleared under its page lock. lru links: Pool::lock.
@@ -35,13 +39,14 @@ enum class PageFlag : unsigned long {
     referenced = 1ul << 2,
     uptodate = 1ul << 3, // a file page, or one read from swap: has been filled
     swapcache = 1ul << 4,
-    mlocked = 1ul << 5,
     lru = 1ul << 6,
     active = 1ul << 7,
     anon_exclusive = 1ul << 8,
     free = 1ul << 9,
     counted = 1ul << 10, // anonmm: the object that it names counts it
     held = 1ul << 11, // anonmm: and has a reference for it (Scheme::hold)
+    // Not a bit: how many locked Vmas map the page (Page::lock_mapping); never set or cleared by hand.
+    mlocked = 0xfffful << 16,
 };
 
 // Page::mapping: one word, two types (spec P2): low bit set = AnonVma, clear = FileMapping, zero = none.
@@ -97,8 +102,16 @@ struct Page : Pinned {
     // ---- counts
     Atomic<s32> mapcount{-1}; // mappings - 1 (spec P1)
     Atomic<s32> refcount{0}; // mappings + page or swap cache + whoever uses it now
+    static constexpr s32 kPin =
+        1024; // references in one pin; so many others at once count as one, which only costs a copy
+    bool pinned() const { return refcount.load() >= kPin; }
     bool mapped() const { return mapcount.load() >= 0; }
     u32 mappings() const { return static_cast<u32>(mapcount.load() + 1); }
+
+    // ---- mappings in locked Vmas, those whose entry says so (Pte::kLocked). Under the lock of the entry's table.
+    bool lock_mapping() { return ((flags_.fetch_add(kOneLocked) / kOneLocked) & 0xffff) == 0; } // true: the first
+    bool unlock_mapping() { return ((flags_.fetch_sub(kOneLocked) / kOneLocked) & 0xffff) == 1; } // true: the last
+    u32 locked_mappings() const { return (flags_.load() / kOneLocked) & 0xffff; }
 
     // ---- the page lock: sleeps; a second page's lock is only ever tried
     void lock();
@@ -113,6 +126,7 @@ struct Page : Pinned {
     u32 lru_next = kNoLink;
 
 private:
+    static constexpr unsigned long kOneLocked = 1ul << 16;
     Atomic<u64> mapping_{0};
     Atomic<unsigned long> flags_{0};
 };

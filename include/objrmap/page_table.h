@@ -42,6 +42,8 @@ struct PageTable : Pinned {
     Pte exchange(Vaddr address, Pte pte);
     // Take bits from a present entry, leaving the others as a processor may set them meanwhile; what it was before.
     Pte take_bits(Vaddr address, u64 bits);
+    // Give it bits, in the same manner.
+    void set_bits(Vaddr address, u64 bits) { __atomic_fetch_or(&entries[slot(address)], bits, __ATOMIC_RELAXED); }
     Vaddr end() const { return base + kEntries * kPageSize; } // of a leaf
 };
 

@@ -2,7 +2,8 @@
 // Pte: one entry of an x86-64 page table, in the hardware's format (spec P5; Intel SDM vol. 3, 4.5; Linux:
 // arch/x86/include/asm/pgtable_types.h).
 //
-// Present entries: P RW US PWT PCD A D PS(PAT) G, pfn in bits 12..51, NX in bit 63.
+// Present entries: P RW US PWT PCD A D PS(PAT) G, pfn in bits 12..51, NX in bit 63. Bit 9, which the processor leaves to us:
+// the mapping is one of a locked Vma, and counted so in its page (page.h V7).
 // Non-present entries (bit 0 clear, everything else is ours): bits 1..3 say what it is, never all zero:
 //   swap       bits 4..8 type, 9..58 offset     contents are in the swap store
 //   file       bits 4..63 pgoff                 a nonlinear mapping: this page of the file belongs here
@@ -24,6 +25,7 @@ public:
     static constexpr u64 kDirty = 1ull << 6;
     static constexpr u64 kPageSizeBit = 1ull << 7;
     static constexpr u64 kGlobal = 1ull << 8;
+    static constexpr u64 kLocked = 1ull << 9;
     static constexpr u64 kNoExecute = 1ull << 63;
     static constexpr u64 kPfnMask = ((1ull << 52) - 1) & kPageMask;
 
@@ -55,6 +57,7 @@ public:
     constexpr bool user() const { return (word_ & kUser) != 0; }
     constexpr bool young() const { return (word_ & kAccessed) != 0; }
     constexpr bool dirty() const { return (word_ & kDirty) != 0; }
+    constexpr bool locked() const { return (word_ & kLocked) != 0; }
     constexpr bool executable() const { return (word_ & kNoExecute) == 0; }
 
     constexpr Pfn pfn() const { return Pfn((word_ & kPfnMask) >> kPageShift); } // present and migration

@@ -36,10 +36,21 @@ void rmap_duplicate(World& world, Page& page, EntryPlace place,
 void rmap_unmap(World& world, Page& page, EntryPlace place);
 // The only user writes: the page is its own from now on (spec M5). Page locked.
 void rmap_claim(World& world, Page& page, Vma& vma);
+// The present entry of a page that stays where it is, but as a migration entry: the mapping is not counted any more, its place is.
+void rmap_unmap_for_migration(World& world, Page& page);
+// A present entry has come that has Pte::kLocked; one is going, whether it has or not (page.h V7).
+void rmap_mlock(World& world, Page& page);
+void rmap_munlock(World& world, Page& page, Pte pte);
 // Before an entry goes: its dirty bit moves to the page (spec C11).
 void rmap_note_dirty(Page& page, Pte pte);
 // An entry has gone from one place to another, both tables locked, within a change of vma (mremap).
 void rmap_moved(World& world, Vma& vma, Pte pte, EntryPlace from, EntryPlace to);
+
+// ---- pins (spec M10)
+// The page that is mapped at address, for somebody who writes to its frame: it is faulted in for writing, becomes the process's
+// own, and stays in this place until unpin_page. Anonymous memory only: EINVAL; else as Mm::fault. Sleeps.
+Result<Page*> pin_page(Mm& mm, Vaddr address);
+void unpin_page(World& world, Page& page);
 
 // ---- walking
 // One mapping of the page: a present PTE, its table locked.

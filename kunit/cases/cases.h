@@ -179,6 +179,38 @@
 	CASE(swap_none) \
 	CASE(swap_entry_words)
 
+/* unmap.cpp: try_to_unmap, swap entries and the way back, locked memory, pins. */
+#define OBJR_CASES_UNMAP(CASE) \
+	CASE(spec_C11_anon_entry_becomes_a_swap_entry) \
+	CASE(spec_C11_dirty_moves_to_the_page) \
+	CASE(spec_C10_all_of_many_mappings) \
+	CASE(spec_C10_locked_regions_refuse) \
+	CASE(spec_C10_fail_may_leave_some_mappings_gone) \
+	CASE(spec_U5_shared_by_fork) \
+	CASE(spec_U5_last_owner_of_a_swap_entry) \
+	CASE(spec_U5_entries_that_go_unread) \
+	CASE(spec_U5_moved_and_protected_while_out) \
+	CASE(spec_U6_truncation_takes_swapped_copies) \
+	CASE(spec_U5_many_rounds_with_forks) \
+	CASE(spec_U5_swap_in_without_memory) \
+	CASE(spec_U5_no_slot_left) \
+	CASE(spec_U5_failing_allocations) \
+	CASE(spec_U4_locked_pages_are_counted) \
+	CASE(spec_U4_lock_is_not_inherited) \
+	CASE(spec_U4_lock_brings_back_what_is_out) \
+	CASE(spec_U4_lock_errors) \
+	CASE(spec_M7_advice_of_use) \
+	CASE(spec_M10_exclusive) \
+	CASE(spec_M10_pinned_page_stays) \
+	CASE(spec_M10_pin_makes_the_page_ones_own)
+
+/* The same, where the texts differ: each case names its scheme. */
+#define OBJR_CASES_UNMAP_RULES(CASE) \
+	CASE(spec_C10_young_pages_refuse_to_be_unmapped) \
+	CASE(spec_C10_young_of_several_mappers) \
+	CASE(spec_C10_uses_are_harvested) \
+	CASE(spec_M9_young_pages_are_unmapped)
+
 /* random.cpp: random sequences against a naive model. */
 #define OBJR_CASES_RANDOM(CASE) \
 	CASE(random_against_model_1) \
@@ -268,6 +300,8 @@
 	EACH(files, OBJR_CASES_FILES)	\
 	EACH(nonlinear, OBJR_CASES_NONLINEAR) \
 	EACH(swap, OBJR_CASES_SWAP)	\
+	EACH(unmap, OBJR_CASES_UNMAP)	\
+	SUITE(unmap_rules, OBJR_CASES_UNMAP_RULES) \
 	EACH(random, OBJR_CASES_RANDOM)	\
 	EACH(inspect, OBJR_CASES_INSPECT) \
 	EACH(command, OBJR_CASES_COMMAND) \

@@ -494,6 +494,9 @@ OBJR_TEST(verify_sees_broken_swap) {
         Guard guard(table.lock);
         table.set(at(2), pte);
     };
+    auto word = [&]() -> u64& { return process.mm().tables().leaf(at(1))->entries[PageTable::slot(at(1))]; };
+    auto set_bits = [&](u64 bits) { word() |= bits; };
+    auto clear_bits = [&](u64 bits) { word() &= ~bits; };
     auto leave = [&] {
         PageLock lock(page);
         swap.remove_from_cache_locked(page);
@@ -527,12 +530,19 @@ OBJR_TEST(verify_sees_broken_swap) {
         test, world, "bad W1: page ",
         [&] {
             world->pool.get(page);
+            page.clear(PageFlag::anon_exclusive);
             page.set(PageFlag::swapcache);
         },
         [&] {
             page.clear(PageFlag::swapcache);
+            page.set(PageFlag::anon_exclusive);
             world->pool.put(page);
         });
+    expect_bad(
+        test, world, "bad V7: mm ", [&] { set_bits(Pte::kLocked); }, [&] { clear_bits(Pte::kLocked); });
+    expect_bad(
+        test, world, "bad V7: page ", [&] { static_cast<void>(page.lock_mapping()); },
+        [&] { static_cast<void>(page.unlock_mapping()); });
     expect_bad(
         test, world, "bad S1: the counter swapped_pages ", [&] { world->counters.add(Count::swapped_pages); },
         [&] { world->counters.sub(Count::swapped_pages); });

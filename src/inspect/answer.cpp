@@ -22,8 +22,9 @@ static constexpr FlagName kPageFlags[] = {
 };
 
 static constexpr FlagName kPteBits[] = {
-    {Pte::kPresent, "P"},  {Pte::kWrite, "RW"}, {Pte::kUser, "US"},        {Pte::kPwt, "PWT"},  {Pte::kPcd, "PCD"},
-    {Pte::kAccessed, "A"}, {Pte::kDirty, "D"},  {Pte::kPageSizeBit, "PS"}, {Pte::kGlobal, "G"}, {Pte::kNoExecute, "NX"},
+    {Pte::kPresent, "P"}, {Pte::kWrite, "RW"},      {Pte::kUser, "US"},      {Pte::kPwt, "PWT"},
+    {Pte::kPcd, "PCD"},   {Pte::kAccessed, "A"},    {Pte::kDirty, "D"},      {Pte::kPageSizeBit, "PS"},
+    {Pte::kGlobal, "G"},  {Pte::kLocked, "LOCKED"}, {Pte::kNoExecute, "NX"},
 };
 
 template <u32 N>

@@ -26,7 +26,7 @@ private:
 
 using namespace objr;
 
-// Names of the interface that have no subject yet (locked memory, migration) are there with their true value, 0.
+// Names of the interface that have no subject yet (migration) are there with their true value, 0.
 extern "C" void objr_show_stats(objr_world* opaque, objr_out* out) {
     const World& world = world_of(opaque);
     StatsText text(world, out);
@@ -38,7 +38,7 @@ extern "C" void objr_show_stats(objr_world* opaque, objr_out* out) {
     text.line("mappings", Count::mappings);
     text.line("swapcache_pages", Count::swapcache_pages);
     text.line("swapped_pages", Count::swapped_pages);
-    text.line("locked_pages", 0ull);
+    text.line("locked_pages", Count::locked_pages);
     text.line("active", world.pool.active_pages());
     text.line("inactive", world.pool.inactive_pages());
     text.line("mms", Count::mms);

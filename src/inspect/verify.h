@@ -2,7 +2,7 @@
 // verify.h: the full check of a World, forward (page tables -> pages) against reverse (pages -> page tables).
 //
 // Checked, by the numbers of the headers that state them:
-//   page.h V1-V6 · page_table.h T1, T2 · mm.h M1, M2 · vma.h A1-A5 · anon_vma.h N1, N3 · file_mapping.h F1-F3
+//   page.h V1-V7 · page_table.h T1, T2 · mm.h M1, M2 · vma.h A1-A5 · anon_vma.h N1, N3 · file_mapping.h F1-F3
 //   swap.h W1-W5
 //   lists, red-black and priority search trees by their own check(): "tree"
 //   S1 every counter of the World, and those of each Mm and file, say what there is
@@ -24,7 +24,8 @@ namespace objr {
 struct Tally {
     u64 hashes = 0;
     u32 count = 0;
-    u32 private_writable = 0; // of these, entries that let a copy-on-write Vma write
+    u32 private_writable : 1 = 0; // one of these lets a copy-on-write Vma write
+    u32 locked : 31 = 0; // of these, entries of locked Vmas
 
     void add(u32 mm_id, Vaddr address) {
         u64 mixed = (address.value ^ (static_cast<u64>(mm_id) << 1)) * 0x9e3779b97f4a7c15ull;
@@ -103,6 +104,7 @@ private:
     u64 mapped_pages_ = 0;
     u64 swapped_pages_ = 0;
     u64 swapcache_pages_ = 0;
+    u64 locked_pages_ = 0;
     u64 skipped_ = 0;
     u64 live_ = 0; // entries of the leaf being looked at
     const PageTable* leaf_ = nullptr;

@@ -177,6 +177,7 @@ bool Verifier::check_free_lists() {
 bool Verifier::check_counters() {
     if (!check_counter("mappings", Count::mappings, mappings_) ||
         !check_counter("mapped_pages", Count::mapped_pages, mapped_pages_) ||
+        !check_counter("locked_pages", Count::locked_pages, locked_pages_) ||
         !check_counter("anon_pages", Count::anon_pages, anon_pages_) ||
         !check_counter("file_pages", Count::file_pages, file_pages_) || !check_counter("vmas", Count::vmas, vmas_) ||
         !check_counter("anon_vmas", Count::anon_vmas, anon_vmas_) ||

@@ -55,13 +55,21 @@ bool Verifier::check_used(Page& page) {
     if (found != 0 && page.mapping().is_none()) {
         return OBJR_BAD("V5: page %u is mapped %u times and belongs to no object", n, found);
     }
-    if (page.has(PageFlag::anon_exclusive) && (found > 1 || !page.mapping().is_anon())) {
-        return OBJR_BAD("V6: page %u is exclusive, with %u mappings%s", n, found, is_file ? " of a file" : "");
+    if (page.has(PageFlag::anon_exclusive) && (found > 1 || !page.mapping().is_anon() || is_cached)) {
+        return OBJR_BAD("V6: page %u is exclusive, with %u mappings%s", n, found,
+                        is_file     ? " of a file"
+                        : is_cached ? " and swap entries that need it"
+                                    : "");
     }
     if (tallies_[n].private_writable != 0 && (found != 1 || !page.mapping().is_anon())) {
         return OBJR_BAD("M2: page %u, %s with %u mappings, can be written through a private one without a copy", n,
                         is_file ? "of a file" : "anon", found);
     }
+    if (page.locked_mappings() != tallies_[n].locked) {
+        return OBJR_BAD("V7: page %u counts %u mappings of locked Vmas, the page tables have %u", n,
+                        page.locked_mappings(), static_cast<u32>(tallies_[n].locked));
+    }
+    locked_pages_ += tallies_[n].locked != 0 ? 1 : 0;
     mapped_pages_ += found != 0 ? 1 : 0;
     anon_pages_ += found != 0 && page.mapping().is_anon() ? 1 : 0;
     file_pages_ += is_file ? 1 : 0;

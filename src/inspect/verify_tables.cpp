@@ -157,7 +157,8 @@ bool Verifier::check_entry(const Mm& mm, const Vma* vma, Vaddr address, Pte pte)
     mappings_++;
     Tally& tally = tallies_[world_.pool.number(*page)];
     tally.add(mm.id(), address);
-    tally.private_writable += pte.writable() && vma->copies_on_write() ? 1 : 0;
+    tally.private_writable |= pte.writable() && vma->copies_on_write() ? 1 : 0;
+    tally.locked += pte.locked() ? 1 : 0;
     return check_place(mm, *vma, address, *page) && check_rights(mm, *vma, address, pte);
 }
 
@@ -182,6 +183,10 @@ bool Verifier::check_rights(const Mm& mm, const Vma& vma, Vaddr address, Pte pte
         excess = "can be written, which its Vma forbids";
     } else if (pte.executable() && !vma.has(VmFlag::exec)) {
         excess = "can be executed, which its Vma forbids";
+    }
+    if (pte.locked() != vma.has(VmFlag::locked)) {
+        return OBJR_BAD("V7: mm %u has the entry 0x%llx at 0x%llx, vma %u is %s", mm.id(), pte.word(), address.value,
+                        vma.id, vma.has(VmFlag::locked) ? "locked" : "not locked");
     }
     return !excess ||
            OBJR_BAD("M2: the page of mm %u at 0x%llx, entry 0x%llx, %s", mm.id(), address.value, pte.word(), excess);

@@ -37,10 +37,13 @@ private:
     Result<Progress> attempt();
     Result<Progress> fault_none();
     Result<Progress> fault_object(u64 pgoff, Pte expected);
+    Result<Progress> fault_swap(Pte pte);
+    Result<Progress> copy_swapped(Page* page, Pte pte);
     Result<Progress> wait_for_migration(Page* page);
     Result<Progress> fault_present(Page& page, Pte pte);
     Result<Progress> map_new(Page* page, Pte expected, Page* old);
     Result<Progress> map_file_page(Page* page, Pte expected);
+    void enter(Page& page, bool writable);
     void let_go(Page* page);
     u64 rights(bool writable) const;
     Progress done(Page* page, bool writable, bool replaced, Page* old = nullptr) {
@@ -87,6 +90,9 @@ Result<FaultHandler::Progress> FaultHandler::attempt() {
     if (pte.is_none()) {
         return fault_none();
     }
+    if (pte.is_swap()) {
+        return fault_swap(pte);
+    }
     if (pte.is_file()) {
         return fault_object(pte.file_pgoff().value, pte);
     }
@@ -130,8 +136,7 @@ Result<FaultHandler::Progress> FaultHandler::map_file_page(Page* page, Pte expec
     {
         Guard guard(table_->lock);
         if (table_->get(address_) == expected) {
-            world_.pool.get(*page);
-            table_->set(address_, Pte::present(world_.pool.pfn(*page), rights(writable)));
+            enter(*page, writable);
             rmap_map_file(world_, *page, {*table_, address_}, reserve_);
             mm_.resident_add(1);
             return done(page, writable, false);
@@ -149,11 +154,11 @@ Result<FaultHandler::Progress> FaultHandler::map_new(Page* page, Pte expected, P
         Guard guard(table_->lock);
         if (same_mapping(table_->get(address_), expected)) {
             mapped = true;
-            world_.pool.get(*page); // the mapping's; the first reference is ours
             if (old) {
+                rmap_munlock(world_, *old, expected);
                 rmap_unmap(world_, *old, {*table_, address_});
             }
-            table_->set(address_, Pte::present(world_.pool.pfn(*page), rights(vma_.has(VmFlag::write))));
+            enter(*page, vma_.has(VmFlag::write));
             rmap_map_anon(world_, *page, vma_, {*table_, address_}, Exclusivity::exclusive, reserve_);
             if (!old) {
                 mm_.resident_add(1);
@@ -174,6 +179,75 @@ Result<FaultHandler::Progress> FaultHandler::map_new(Page* page, Pte expected, P
     return done(page, write_, old != nullptr, old);
 }
 
+// ---- swapped out
+
+// Who else has the entry, or maps the page already, shares it: it is mapped read-only then, and a write copies it in the next
+// attempt. With the last entry the page leaves the swap cache.
+Result<FaultHandler::Progress> FaultHandler::fault_swap(Pte pte) {
+    const SwapEntry entry = pte.swap_entry();
+    OBJR_TRY_STATUS(world_.scheme().prepare_anon(vma_));
+    Result<Page*> read = world_.swap.read_locked(entry);
+    if (!read) {
+        return read.error().value == OBJR_ENOENT ? Result<Progress>(Progress::again) : Result<Progress>(read.error());
+    }
+    Page& page = **read;
+    if (!world_.scheme().can_share_at(page, address_)) {
+        return copy_swapped(&page, pte);
+    }
+    bool mapped = false;
+    bool last = false;
+    bool exclusive = false;
+    {
+        Guard guard(table_->lock);
+        if (table_->get(address_) == pte) {
+            mapped = true;
+            last = world_.swap.release(entry);
+            exclusive = last && !page.mapped();
+            enter(page, exclusive && write_ && vma_.has(VmFlag::write));
+            rmap_map_anon(world_, page, vma_, {*table_, address_},
+                          exclusive ? Exclusivity::exclusive : Exclusivity::uncertain, reserve_);
+            mm_.resident_add(1);
+        }
+    }
+    if (last) {
+        world_.swap.remove_from_cache_locked(page);
+    }
+    if (!mapped || (write_ && !exclusive)) {
+        let_go(&page);
+        return Progress::again;
+    }
+    return done(&page, write_, false);
+}
+
+// The page of a swap entry that has moved away from those who map it (spec A4). It is locked, and let go here.
+Result<FaultHandler::Progress> FaultHandler::copy_swapped(Page* page, Pte pte) {
+    Result<Page*> fresh = world_.pool.allocate_locked();
+    bool mapped = false;
+    bool last = false;
+    if (fresh) {
+        objr_copy_page(world_.pool.address(**fresh), world_.pool.address(*page));
+        Guard guard(table_->lock);
+        if (table_->get(address_) == pte) {
+            mapped = true;
+            last = world_.swap.release(pte.swap_entry());
+            enter(**fresh, write_ && vma_.has(VmFlag::write));
+            rmap_map_anon(world_, **fresh, vma_, {*table_, address_}, Exclusivity::exclusive, reserve_);
+            mm_.resident_add(1);
+        }
+    }
+    if (last) {
+        world_.swap.remove_from_cache_locked(*page);
+    }
+    let_go(page);
+    Page* copy = OBJR_TRY(fresh);
+    if (!mapped) {
+        let_go(copy);
+        return Progress::again;
+    }
+    world_.counters.add(Count::cow_faults);
+    return done(copy, write_, false);
+}
+
 // ---- something is there: page is locked and referenced
 
 Result<FaultHandler::Progress> FaultHandler::fault_present(Page& page, Pte pte) {
@@ -186,7 +260,8 @@ Result<FaultHandler::Progress> FaultHandler::fault_present(Page& page, Pte pte) 
         } else {
             pte = now;
             // The last owner writes without copying (spec U2); only this Mm could add a mapping, and we hold its lock.
-            bool mine = !vma_.copies_on_write() || (page.mapping().is_anon() && page.mappings() == 1);
+            bool mine = !vma_.copies_on_write() ||
+                        (page.mapping().is_anon() && page.mappings() == 1 && world_.swap.count_of(page) == 0);
             copy = write_ && !pte.writable() && !mine;
             if (!copy) {
                 if (write_ && !pte.writable() && vma_.copies_on_write()) {
@@ -231,6 +306,15 @@ void FaultHandler::finish(World& world, const Mapped& mapped) {
     }
 }
 
+// A present entry for page, with a reference of its own. The table is locked.
+void FaultHandler::enter(Page& page, bool writable) {
+    world_.pool.get(page);
+    table_->set(address_, Pte::present(world_.pool.pfn(page), rights(writable)));
+    if (vma_.has(VmFlag::locked)) {
+        rmap_mlock(world_, page);
+    }
+}
+
 void FaultHandler::let_go(Page* page) {
     page->unlock();
     world_.pool.put(*page);
@@ -238,7 +322,7 @@ void FaultHandler::let_go(Page* page) {
 
 u64 FaultHandler::rights(bool writable) const {
     return Pte::kUser | Pte::kAccessed | (writable ? Pte::kWrite : 0) | (write_ ? Pte::kDirty : 0) |
-           (vma_.has(VmFlag::exec) ? 0 : Pte::kNoExecute);
+           (vma_.has(VmFlag::exec) ? 0 : Pte::kNoExecute) | (vma_.has(VmFlag::locked) ? Pte::kLocked : 0);
 }
 
 // ---- the Mm's side

@@ -41,7 +41,8 @@ Status Mm::fork(Mm& parent, Mm& child, Vaddr start, Vaddr end, objr_region* regi
 
 // The child joins the reverse map before it has entries: a page is never mapped where a walk does not look.
 Status Mm::fork_vma(Vma& parent, Vaddr start, Vaddr end, objr_region* region) {
-    Vma* vma = OBJR_TRY(new_vma(start, end, parent.pgoff_of(start), parent.flags, parent.file, region));
+    Vma* vma =
+        OBJR_TRY(new_vma(start, end, parent.pgoff_of(start), parent.flags & ~OBJR_VM_LOCKED, parent.file, region));
     vma->parent_id = parent.id;
     vma->family_id = parent.family_id;
     vma->holds_anon = parent.holds_anon;
@@ -55,59 +56,85 @@ Status Mm::fork_vma(Vma& parent, Vaddr start, Vaddr end, objr_region* region) {
     }
     // Pages of the object alone are found again by faults (spec C4); anonymous ones among them, or entries that say which page of
     // the file belongs where, are found nowhere else.
-    return parent.may_hold_anon() || parent.has(VmFlag::nonlinear) ? copy_entries(parent, start, end) : Status();
+    return parent.may_hold_anon() || parent.has(VmFlag::nonlinear) ? copy_entries(*vma, parent) : Status();
 }
 
-Status Mm::copy_entries(Vma& parent, Vaddr start, Vaddr end) {
+Status Mm::copy_entries(Vma& child, Vma& parent) {
     constexpr u32 kReserve = 16;
     const PageTables& tables = parent.mm->tables_;
     MapReserve reserve(world_);
-    for (auto part = tables.first_part(start, end); part.table; part = tables.first_part(part.end, end)) {
+    for (auto part = tables.first_part(child.start, child.end); part.table;
+         part = tables.first_part(part.end, child.end)) {
         PageTable* target = OBJR_TRY(tables_.make_leaf(part.start));
-        for (Vaddr at = part.start; at < part.end;) {
+        while (part.start < part.end) {
             OBJR_TRY_STATUS(reserve.fill(kReserve));
-            at = copy_leaf(parent, *part.table, *target, at, part.end, reserve);
+            part.start = OBJR_TRY(copy_leaf(child, parent, part, *target, reserve));
             objr_cond_resched();
         }
     }
     return {};
 }
 
-// Copy entries until the end or until the reserve is used up; returns where it stopped.
-Vaddr Mm::copy_leaf(Vma& parent, PageTable& source, PageTable& target, Vaddr start, Vaddr end, MapReserve& reserve) {
+// Copy entries of a part of the parent's until its end or until the reserve is used up; returns where it stopped.
+Result<Vaddr> Mm::copy_leaf(Vma& child, const Vma& parent, const PageTables::Part& part, PageTable& target,
+                            MapReserve& reserve) {
     u32 copied = 0;
-    Vaddr at = start;
+    Vaddr at = part.start;
+    Status status;
     {
-        Guard source_guard(source.lock);
+        Guard source_guard(part.table->lock);
         NestedGuard target_guard(target.lock);
-        for (; at < end && reserve.ready(); at += kPageSize) {
-            copied += copy_entry(parent, source, target, at, reserve) ? 1 : 0;
+        for (; at < part.end && reserve.ready() && status; at += kPageSize) {
+            Result<u32> entries = copy_entry(child, parent, {*part.table, at}, {target, at}, reserve);
+            if (entries) {
+                copied += *entries;
+            } else {
+                status = entries.error();
+            }
         }
     }
     resident_add(copied);
-    return at;
+    return status ? Result<Vaddr>(at) : Result<Vaddr>(status.error());
 }
 
-// Both tables are locked. The child has not used the page yet. True: one present entry more.
-bool Mm::copy_entry(const Vma& parent, PageTable& source, PageTable& target, Vaddr address, MapReserve& reserve) {
-    Pte pte = source.get(address);
-    if (pte.is_file()) {
-        target.set(address, pte);
-        return false;
+// Both tables are locked. The child has not used the page yet. Returns how many present entries it has got.
+Result<u32> Mm::copy_entry(Vma& child, const Vma& parent, EntryPlace from, EntryPlace to, MapReserve& reserve) {
+    Pte pte = from.table.get(from.address);
+    if (pte.is_swap()) {
+        world_.swap.duplicate(pte.swap_entry());
+    }
+    if (pte.is_swap() || pte.is_file()) {
+        to.table.set(to.address, pte);
+        return 0;
     }
     Page* page = pte.is_present() ? world_.pool.page_of(pte.pfn()) : nullptr;
     if (!page) {
         OBJR_WARN_ON(!pte.is_none());
-        return false;
+        return 0;
+    }
+    if (parent.copies_on_write() && page->has(PageFlag::anon_exclusive) && page->pinned()) {
+        OBJR_TRY_STATUS(copy_pinned(child, *page, pte, to, reserve));
+        return 1;
     }
     if (parent.copies_on_write() && pte.writable()) {
         pte = pte.without(Pte::kWrite);
-        source.set(address, pte);
+        from.table.set(from.address, pte);
     }
     world_.pool.get(*page);
-    target.set(address, pte.without(Pte::kAccessed | Pte::kDirty));
-    rmap_duplicate(world_, *page, {target, address}, reserve);
-    return true;
+    to.table.set(to.address, pte.without(Pte::kAccessed | Pte::kDirty | Pte::kLocked));
+    rmap_duplicate(world_, *page, to, reserve);
+    return 1;
+}
+
+// A page that somebody writes to by its frame stays the parent's: the child gets its copy at once (spec M10). ENOMEM.
+Status Mm::copy_pinned(Vma& child, const Page& page, Pte pte, EntryPlace to, MapReserve& reserve) {
+    Page* fresh = OBJR_TRY(world_.pool.allocate_locked());
+    objr_copy_page(world_.pool.address(*fresh), world_.pool.address(page));
+    const u64 rights = pte.word() & (Pte::kUser | Pte::kNoExecute);
+    to.table.set(to.address, Pte::present(world_.pool.pfn(*fresh), rights)); // the first reference is the mapping's
+    rmap_map_anon(world_, *fresh, child, to, Exclusivity::exclusive, reserve);
+    fresh->unlock();
+    return {};
 }
 
 } // namespace objr

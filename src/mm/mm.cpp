@@ -180,16 +180,19 @@ u64 Mm::zap_range_locked(Vma& vma, Vaddr start, Vaddr end, Translations translat
     for (auto part = tables_.first_part(start, end); part.table; part = tables_.first_part(part.end, end)) {
         while (part.start < part.end) {
             Vaddr from = part.start;
-            PageBatch batch;
+            EntryBatch batch;
             part.start = take_entries(*part.table, from, part.end, batch);
-            if (batch.count != 0 && translations == Translations::present) {
+            if (batch.page_count != 0 && translations == Translations::present) {
                 mmu_.zap(vma.region, from, part.start, held);
             }
-            for (u32 i = 0; i < batch.count; i++) {
+            for (u32 i = 0; i < batch.page_count; i++) {
                 world_.pool.put(*batch.pages[i]);
             }
-            resident_add(-static_cast<s64>(batch.count));
-            dropped += batch.count;
+            for (u32 i = 0; i < batch.reap_count; i++) {
+                world_.swap.reap(batch.reaps[i]);
+            }
+            resident_add(-static_cast<s64>(batch.page_count));
+            dropped += batch.entries;
             objr_cond_resched();
         }
     }
@@ -197,26 +200,37 @@ u64 Mm::zap_range_locked(Vma& vma, Vaddr start, Vaddr end, Translations translat
 }
 
 // Clear entries from start on until the batch is full or end is reached; returns where it stopped.
-Vaddr Mm::take_entries(PageTable& table, Vaddr start, Vaddr end, PageBatch& batch) {
+Vaddr Mm::take_entries(PageTable& table, Vaddr start, Vaddr end, EntryBatch& batch) {
     Guard guard(table.lock);
     for (Vaddr at = start; at < end && table.live != 0; at += kPageSize) {
-        if (batch.count == PageBatch::kPages) {
+        if (batch.full()) {
             return at;
         }
-        if (table.get(at).is_none()) {
-            continue;
-        }
-        Pte pte = table.exchange(at, Pte());
-        if (pte.is_file()) {
-            continue;
-        }
-        if (Page* page = world_.pool.page_of(pte.pfn()); !OBJR_WARN_ON(!pte.is_present() || !page)) {
-            rmap_note_dirty(*page, pte);
-            rmap_unmap(world_, *page, {table, at});
-            batch.pages[batch.count++] = page;
+        if (!table.get(at).is_none()) {
+            take_entry(table, at, batch);
         }
     }
     return end;
+}
+
+void Mm::take_entry(PageTable& table, Vaddr address, EntryBatch& batch) {
+    const Pte pte = table.exchange(address, Pte());
+    batch.entries++;
+    if (pte.is_swap()) {
+        if (world_.swap.release(pte.swap_entry())) {
+            batch.reaps[batch.reap_count++] = pte.swap_entry();
+        }
+        return;
+    }
+    if (pte.is_file()) {
+        return;
+    }
+    if (Page* page = world_.pool.page_of(pte.pfn()); !OBJR_WARN_ON(!pte.is_present() || !page)) {
+        rmap_note_dirty(*page, pte);
+        rmap_munlock(world_, *page, pte);
+        rmap_unmap(world_, *page, {table, address});
+        batch.pages[batch.page_count++] = page;
+    }
 }
 
 } // namespace objr

@@ -69,8 +69,20 @@ int objr_mm_remap(objr_mm* mm, objr_u64 start, objr_u64 len, objr_u64 pgoff, obj
 }
 
 int objr_mm_advise(objr_mm* mm, objr_u64 start, objr_u64 len, objr_u32 advice) {
-    (void)mm, (void)start, (void)len, (void)advice;
-    return -OBJR_EOPNOTSUPP;
+    static constexpr struct {
+        objr_u32 number;
+        Advice advice;
+    } kKnown[] = {{OBJR_ADVISE_NORMAL, Advice::normal},
+                  {OBJR_ADVISE_RANDOM, Advice::random},
+                  {OBJR_ADVISE_SEQUENTIAL, Advice::sequential},
+                  {OBJR_ADVISE_LOCK, Advice::lock},
+                  {OBJR_ADVISE_UNLOCK, Advice::unlock}};
+    for (const auto& known : kKnown) {
+        if (known.number == advice) {
+            return mm_of(mm).advise(Vaddr(start), Vaddr(start + len), known.advice).as_int();
+        }
+    }
+    return advice <= OBJR_ADVISE_UNLOCK ? -OBJR_EOPNOTSUPP : -OBJR_EINVAL;
 }
 
 int objr_mm_fault(objr_mm* mm, objr_u64 address, objr_u32 fault, objr_u32 vm_flags, void* token) {

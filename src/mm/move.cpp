@@ -168,9 +168,13 @@ Result<Page*> Mm::copy_page(Vma& vma, EntryPlace place, Page& page, MapReserve& 
         Guard guard(place.table.lock);
         const Pte pte = place.table.exchange(place.address, Pte());
         rmap_note_dirty(page, pte);
+        rmap_munlock(world_, page, pte);
         rmap_unmap(world_, page, place);
         place.table.set(place.address, Pte::present(world_.pool.pfn(*fresh), pte.word()));
         rmap_map_anon(world_, *fresh, vma, place, Exclusivity::exclusive, reserve);
+        if (pte.locked()) {
+            rmap_mlock(world_, *fresh);
+        }
     }
     fresh->unlock();
     world_.counters.add(Count::cow_faults);

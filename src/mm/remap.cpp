@@ -45,6 +45,7 @@ static bool replace_entry(World& world, PageTable& table, Vaddr address, Pte fre
         return false;
     }
     rmap_note_dirty(*page, old);
+    rmap_munlock(world, *page, old);
     rmap_unmap(world, *page, {table, address});
     replaced.add(*page, old);
     return true;

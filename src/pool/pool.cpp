@@ -145,7 +145,7 @@ void Pool::put(Page& page) {
         return;
     }
     OBJR_WARN_ON(before < 1);
-    OBJR_WARN_ON(page.mapped());
+    OBJR_WARN_ON(page.mapped() || page.has(PageFlag::mlocked));
     OBJR_WARN_ON(page.locked());
     OBJR_WARN_ON(page.mapping().is_file());
     objr_clear_page(address(page));
@@ -153,8 +153,8 @@ void Pool::put(Page& page) {
     page.index = 0;
     page.private_word = 0;
     bool was_active = page.has(PageFlag::active);
-    for (PageFlag flag : {PageFlag::dirty, PageFlag::referenced, PageFlag::uptodate, PageFlag::swapcache,
-                          PageFlag::mlocked, PageFlag::lru, PageFlag::active, PageFlag::anon_exclusive}) {
+    for (PageFlag flag : {PageFlag::dirty, PageFlag::referenced, PageFlag::uptodate, PageFlag::swapcache, PageFlag::lru,
+                          PageFlag::active, PageFlag::anon_exclusive}) {
         if (page.has(flag)) {
             page.clear(flag);
         }

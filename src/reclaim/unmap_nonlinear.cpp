@@ -247,6 +247,7 @@ bool Sweep::take_entry(Vma& vma, PageTable& table, Vaddr address, Taken& taken) 
     }
     const Pte old = table.exchange(address, vma.entry_without(*page, address));
     rmap_note_dirty(*page, old);
+    rmap_munlock(world_, *page, old);
     rmap_unmap(world_, *page, {table, address});
     vma.mm->resident_add(-1);
     taken.pages[taken.count++] = page;

@@ -54,16 +54,27 @@ static void note_entry(World& world, Page& page, EntryPlace place, MapReserve& r
     }
 }
 
+// Other mappings of the page may go meanwhile: one more only if one is left.
+static bool map_again(Page& page) {
+    s32 seen = page.mapcount.load();
+    while (seen >= 0) {
+        if (page.mapcount.compare_exchange(seen, seen + 1)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void rmap_map_anon(World& world, Page& page, Vma& vma, EntryPlace place, Exclusivity exclusivity, MapReserve& reserve) {
-    if (!page.mapped()) { // the page is locked: nobody else makes the first mapping
+    if (!map_again(page)) { // the page is locked: nobody else makes the first mapping
         world.scheme().adopt(page, vma, place.address, exclusivity);
         world.counters.add(Count::anon_pages);
         world.counters.add(Count::mapped_pages);
+        page.mapcount.fetch_add(1);
     }
     if (exclusivity == Exclusivity::exclusive) {
         page.set(PageFlag::anon_exclusive);
     }
-    page.mapcount.fetch_add(1);
     note_entry(world, page, place, reserve);
     one_mapping_more(world, page);
 }
@@ -83,11 +94,8 @@ void rmap_duplicate(World& world, Page& page, EntryPlace place, MapReserve& rese
     one_mapping_more(world, page);
 }
 
-void rmap_unmap(World& world, Page& page, EntryPlace place) {
+static void one_mapping_less(World& world, Page& page) {
     Scheme& scheme = world.scheme();
-    if (scheme.traits.tracks_entries) {
-        scheme.entry_cleared(page, place);
-    }
     if (page.mapcount.fetch_sub(1) == 0) {
         world.counters.sub(Count::mapped_pages);
         if (page.mapping().is_anon()) {
@@ -99,6 +107,27 @@ void rmap_unmap(World& world, Page& page, EntryPlace place) {
     }
     page.mappings_changed();
     world.counters.sub(Count::mappings);
+}
+
+void rmap_unmap(World& world, Page& page, EntryPlace place) {
+    if (Scheme& scheme = world.scheme(); scheme.traits.tracks_entries) {
+        scheme.entry_cleared(page, place);
+    }
+    one_mapping_less(world, page);
+}
+
+void rmap_unmap_for_migration(World& world, Page& page) { one_mapping_less(world, page); }
+
+void rmap_mlock(World& world, Page& page) {
+    if (page.lock_mapping()) {
+        world.counters.add(Count::locked_pages);
+    }
+}
+
+void rmap_munlock(World& world, Page& page, Pte pte) {
+    if (pte.locked() && page.unlock_mapping()) {
+        world.counters.sub(Count::locked_pages);
+    }
 }
 
 void rmap_claim(World& world, Page& page, Vma& vma) {

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0
+// What takes pages away from those who map them (Linux: mm/rmap.c:try_to_unmap, mm/vmscan.c:pageout).
+//
+// Context of all: quiesce is held for read, the page is referenced and locked by the caller, no rmap lock is held. All sleep.
+// Order (rule L3): entries, then translations, then the contents are written, then the frame is given back.
+#pragma once
+
+#include "objrmap/rmap.h"
+
+namespace objr {
+
+// ---- taking a page out of all page tables (spec C10, C11, M9, M10)
+
+enum class Unmapped : u32 {
+    success, // it is not mapped any more
+    again, // it is, nobody objects: try later
+    fail, // it is, and there is a reason; some mappings may be gone
+};
+
+// What stands in the way.
+enum class Refusal : u32 {
+    none,
+    locked, // a Vma that maps it is locked
+    young, // it has been used; that is forgotten now (only with the rules of 2.6.24)
+    pinned, // somebody writes to its frame: EBUSY
+    no_slot, // the swap space has no slot, or there is none
+    not_written, // the swap store has taken nothing: the page is out of the page tables and in the swap cache
+};
+
+enum class UnmapMode : u32 {
+    reclaim, // locked and young mappings refuse
+    revoke, // they do not
+    migrate, // nor here, and migration entries are left
+};
+
+struct UnmapResult {
+    Unmapped answer = Unmapped::again;
+    Refusal why = Refusal::none;
+    u32 mm_id = 0; // of the mapping that refuses
+    Vaddr address;
+    u32 taken = 0; // mappings that are gone now; in nonlinear Vmas also of other pages (unmap_nonlinear.h)
+};
+
+// An anonymous page must be in the swap cache, but to migrate. Dirty bits move to the page. Entries become the swap entry, a
+// migration entry, the file offset in a nonlinear Vma, or nothing.
+UnmapResult try_to_unmap(World& world, Page& page, UnmapMode mode, WalkCost& cost);
+
+// What `unmap` of debugfs does with a page: the whole way out. An anonymous page gets a slot, is unmapped, written and leaves the
+// swap cache, so that its frame is free when the caller lets go of it. A file's page is unmapped and stays in the page cache.
+UnmapResult unmap_page(World& world, Page& page, WalkCost& cost);
+
+const char* name_of(Unmapped answer); // SUCCESS, AGAIN, FAIL
+const char* name_of(Refusal why); // in words
+
+// ---- uses that the module's tables do not know of
+// Ask the MMU of every mapping whether the page was used through it, and note that in the module's entry: the accessed bit. The MMU
+// forgets it and drops the translation, so that the next use is seen. Returns how many were used.
+u32 harvest_accessed(World& world, Page& page);
+
+} // namespace objr
