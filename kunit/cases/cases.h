@@ -100,6 +100,27 @@
 	CASE(spec_M6_contended) \
 	CASE(spec_M6_recycled_anon_vma)
 
+/* anonmm.cpp: spec A: pages that know an address space, as proposed in 2004. */
+#define OBJR_CASES_ANONMM(CASE) \
+	CASE(spec_A1_exec_begins_a_bundle_fork_joins) \
+	CASE(spec_A1_counts_its_pages) \
+	CASE(spec_A1_bundles_become_one) \
+	CASE(spec_A1_held_while_it_is_not_mapped) \
+	CASE(spec_A2_index_is_the_address) \
+	CASE(spec_A2_named_mm_first_then_the_bundle) \
+	CASE(spec_A2_A4_skips_who_cannot_have_it) \
+	CASE(spec_A2_contended) \
+	CASE(spec_A3_moves_to_the_first_live_mm) \
+	CASE(spec_A3_recycled_anonmm_is_not_believed) \
+	CASE(spec_A4_one_mapping_rewrites_the_index) \
+	CASE(spec_A4_shared_page_is_copied_early) \
+	CASE(spec_A4_no_memory_moves_nothing) \
+	CASE(spec_A4_failing_allocations) \
+	CASE(spec_A1_failing_allocations) \
+	CASE(spec_U1_refused_while_a_page_is_at_two_addresses) \
+	CASE(spec_U1_names_the_oldest) \
+	CASE(spec_A1_A2_verify_sees_planted_mistakes)
+
 /* switching.cpp: spec U1: from one scheme to another. */
 #define OBJR_CASES_SWITCHING(CASE) \
 	CASE(spec_U1_switch_changes_no_entry) \
@@ -295,6 +316,7 @@
 	EACH(pages, OBJR_CASES_PAGES)	\
 	SUITE(classic, OBJR_CASES_CLASSIC) \
 	SUITE(chain, OBJR_CASES_CHAIN)	\
+	SUITE(anonmm, OBJR_CASES_ANONMM) \
 	SUITE(switching, OBJR_CASES_SWITCHING) \
 	EACH(users, OBJR_CASES_USERS)	\
 	EACH(files, OBJR_CASES_FILES)	\
