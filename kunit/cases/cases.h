@@ -81,8 +81,6 @@
 	CASE(spec_C4_forked_file_vma_joins_the_set) \
 	CASE(spec_C5_stale_mapping_is_not_believed) \
 	CASE(spec_C8_early_stop) \
-	CASE(spec_C15_mkclean) \
-	CASE(spec_C15_mkclean_of_many) \
 	CASE(spec_C17_mapping_is_kept_when_unmapped)
 
 /* chain.cpp: spec M: the reverse map of today's Linux. */
@@ -154,7 +152,9 @@
 	CASE(file_cut_by_somebody_else) \
 	CASE(file_errors) \
 	CASE(object_names) \
-	CASE(object_freed_at_last_unmap)
+	CASE(object_freed_at_last_unmap) \
+	CASE(spec_C15_M12_mkclean) \
+	CASE(spec_C15_M12_mkclean_of_many)
 
 /* nonlinear.cpp: spec C12 to C14: any page of a file anywhere. */
 #define OBJR_CASES_NONLINEAR(CASE) \

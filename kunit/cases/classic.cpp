@@ -196,56 +196,6 @@ OBJR_TEST(spec_C8_early_stop) {
     OBJR_EXPECT(cost.stop == StopReason::mapcount);
 }
 
-// ---- C15: mkclean
-
-OBJR_TEST(spec_C15_mkclean) {
-    TestWorld world(test, 1, 4, "classic");
-    Object object(test, world, "clean", 4);
-    Process a(test, world);
-    Process b(test, world);
-    Process p(test, world);
-    OBJR_ASSERT(a.map(0, 4, kShared, object.get(), 0));
-    OBJR_ASSERT(b.map(50, 54, kShared, object.get(), 0));
-    OBJR_ASSERT(p.map(0, 4, kReadWrite, object.get(), 0));
-    a.store(1, 1);
-    b.store(51, 2);
-    OBJR_EXPECT_EQ(p.load(1), 2);
-    Page& page = *a.page(1);
-    OBJR_EXPECT(a.pte(1).dirty() && b.pte(51).dirty() && !page.has(PageFlag::dirty));
-    u32 cleaned;
-    {
-        PageLock lock(page);
-        cleaned = page_mkclean(*world, page);
-    }
-    OBJR_EXPECT_EQ(cleaned, 2);
-    OBJR_EXPECT(page.has(PageFlag::dirty));
-    OBJR_EXPECT(!a.pte(1).dirty() && !a.pte(1).writable() && !b.pte(51).dirty() && !b.pte(51).writable());
-    a.store(1, 3); // is noticed again, also past the TLB
-    OBJR_EXPECT(a.pte(1).dirty() && a.pte(1).writable());
-    OBJR_EXPECT_EQ(b.load(51), 3);
-}
-
-OBJR_TEST(spec_C15_mkclean_of_many) {
-    TestWorld world(test, 1, 4, "classic");
-    Object object(test, world, "many", 1);
-    Process a(test, world);
-    OBJR_ASSERT(a.alive());
-    for (u64 i = 0; i < 50; i++) { // more than one batch of translations
-        OBJR_ASSERT(a.map(i * 2, i * 2 + 1, kShared, object.get(), 0));
-        a.store(i * 2, i);
-    }
-    Page& page = *a.page(0);
-    OBJR_EXPECT_EQ(page.mappings(), 50);
-    {
-        PageLock lock(page);
-        OBJR_EXPECT_EQ(page_mkclean(*world, page), 50);
-        OBJR_EXPECT_EQ(page_mkclean(*world, page), 0);
-    }
-    for (u64 i = 0; i < 50; i++) {
-        OBJR_EXPECT(!a.pte(i * 2).writable());
-    }
-}
-
 // ---- C17: a page without mappers keeps its anon mapping; NULL does not mean 'in the swap cache'
 
 OBJR_TEST(spec_C17_mapping_is_kept_when_unmapped) {
