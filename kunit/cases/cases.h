@@ -174,6 +174,7 @@
 	CASE(spec_C12_protect) \
 	CASE(spec_C12_what_was_written_stays_dirty) \
 	CASE(spec_C13_query_scans_nonlinear_vmas) \
+	CASE(spec_C13_referenced_does_not_see_them_in_classic) \
 	CASE(spec_C15_mkclean_of_nonlinear) \
 	CASE(spec_U6_truncate_nonlinear) \
 	CASE(spec_C14_clusters_and_their_cursor) \

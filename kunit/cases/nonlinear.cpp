@@ -2,6 +2,7 @@
 // nonlinear.cpp: spec C12 to C14 and what C15, U6 and H3 say of nonlinear mappings: remap_file_pages under every scheme.
 #include "text_fixture.h"
 
+#include "objrmap/referenced.h"
 #include "objrmap/unmap_nonlinear.h"
 
 using namespace objr;
@@ -426,6 +427,32 @@ OBJR_TEST(spec_C13_query_scans_nonlinear_vmas) {
     OBJR_ASSERT(remap(a, 30, 31, 4));
     text.query(world, Selector(*world, *b.page(4), " explain").c_str());
     OBJR_EXPECT_EQ(text.count(" vaddr=0x7f000001e000 why=nonlinear miss=file-entry\n"), 1);
+}
+
+// 2.6.24 does not look into nonlinear Vmas when it asks who has used a page. The others find the entry by the scan or by the chain.
+OBJR_TEST(spec_C13_referenced_does_not_see_them_in_classic) {
+    TestWorld world(test);
+    Object object(test, world, "referenced", 8);
+    Process a(test, world);
+    Process b(test, world);
+    OBJR_ASSERT(object.get() && a.map(0, 8, kShared, object.get()) && b.map(0, 8, kShared, object.get()));
+    OBJR_ASSERT(remap(a, 0, 1, 5));
+    a.store(0, 1);
+    b.load(5);
+    Page& page = *a.page(0);
+    UseRows rows;
+    SharedGuard quiesce(world->quiesce);
+    PageLock lock(page);
+    Result<Referenced> answer = page_referenced(*world, page, ReferencedMode::exact, rows);
+    OBJR_ASSERT(answer);
+    const bool sees = world->scheme().traits.rules == Rules::linux_7 || world->scheme().traits.tracks_entries;
+    OBJR_EXPECT_EQ((*answer).mappings, 2);
+    OBJR_EXPECT_EQ((*answer).young, sees ? 2 : 1);
+    OBJR_EXPECT_EQ(rows.count(), sees ? 2 : 1);
+    rows.release();
+    answer = page_referenced(*world, page, ReferencedMode::peek, rows);
+    OBJR_ASSERT(answer);
+    OBJR_EXPECT_EQ((*answer).young, 0);
 }
 
 // ---- C15, U6
