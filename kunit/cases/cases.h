@@ -187,7 +187,10 @@
 	CASE(spec_C14_linear_places_are_cleared) \
 	CASE(spec_C14_pages_locked_elsewhere_stay) \
 	CASE(spec_C14_uses_that_only_the_mmu_knows) \
-	CASE(spec_C14_nothing_nonlinear)
+	CASE(spec_C14_nothing_nonlinear) \
+	CASE(spec_C11_C14_full_pass_leaves_the_file_offset) \
+	CASE(spec_C10_C14_try_to_unmap_in_clusters) \
+	CASE(spec_U4_locked_nonlinear_memory)
 
 /* swap.cpp: slots, the swap cache, contents. */
 #define OBJR_CASES_SWAP(CASE) \

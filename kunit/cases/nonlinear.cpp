@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // nonlinear.cpp: spec C12 to C14 and what C15, U6 and H3 say of nonlinear mappings: remap_file_pages under every scheme.
 #include "text_fixture.h"
+#include "unmap_fixture.h"
 
 #include "objrmap/referenced.h"
 #include "objrmap/unmap_nonlinear.h"
@@ -800,4 +801,88 @@ OBJR_TEST(spec_C14_nothing_nonlinear) {
     Page& page = *a.page(0);
     OBJR_ASSERT(remap(a, 0, 4, 1)); // now nonlinear, and the page is mapped nowhere
     OBJR_EXPECT_EQ(unmap(world, page).taken, 0);
+}
+
+// ---- C10, C11, C14, U4: nonlinear Vmas and all of try_to_unmap
+
+namespace {
+
+UnmapResult take_away(TestWorld& world, Page& page, UnmapMode mode) {
+    SharedGuard quiesce(world->quiesce);
+    PageLock lock(page);
+    WalkCost cost;
+    return try_to_unmap(*world, page, mode, cost);
+}
+
+} // namespace
+
+// Revoke and migration take exactly this page, by a pass over everything, used or not.
+OBJR_TEST(spec_C11_C14_full_pass_leaves_the_file_offset) {
+    TestWorld world(test);
+    Object object(test, world, "full", 3 * kCluster);
+    Process a(test, world);
+    Process b(test, world);
+    OBJR_ASSERT(fill_backwards(a, object, 3 * kCluster) && b.map(0, 40, kShared, object.get()));
+    for (u64 page = 0; page < 40; page++) { // more than a batch
+        OBJR_ASSERT(remap(b, page, page + 1, 1));
+        b.store(page, 11);
+    }
+    Page& page = *b.page(0);
+    OBJR_EXPECT_EQ(page.mappings(), 41);
+    UnmapResult result = take_away(world, page, UnmapMode::revoke);
+    OBJR_EXPECT(result.answer == Unmapped::success);
+    OBJR_EXPECT_EQ(result.taken, 41);
+    OBJR_EXPECT(names(b, 0, 1) && b.pte(1).is_none() && names(b, 39, 1)); // page 1 is in its linear place
+    OBJR_EXPECT(names(a, 3 * kCluster - 2, 1));
+    OBJR_EXPECT_EQ(present(a, 0, 3 * kCluster), 3 * kCluster - 1);
+    OBJR_EXPECT(world.verify());
+    OBJR_EXPECT_EQ(b.load(1), 11);
+    OBJR_EXPECT_EQ(a.load(3 * kCluster - 2), 11);
+    Page& other = *a.page(0);
+    result = take_away(world, other, UnmapMode::migrate);
+    OBJR_EXPECT(result.answer == Unmapped::success);
+    OBJR_EXPECT(names(a, 0, 3 * kCluster - 1)); // no migration entry: it would not know its place
+    OBJR_EXPECT_EQ(a.load(0), 0);
+}
+
+OBJR_TEST(spec_C10_C14_try_to_unmap_in_clusters) {
+    TestWorld world(test);
+    Object object(test, world, "whole", 2 * kCluster);
+    Process a(test, world);
+    OBJR_ASSERT(fill_backwards(a, object, 2 * kCluster));
+    Page& page = *a.page(40);
+    const bool clusters = world->scheme().traits.rules == Rules::linux_2_6_24 && !world->scheme().traits.tracks_entries;
+    if (!clusters) { // the entry is found like any other
+        OBJR_EXPECT(unmap_at(world, a, 40).answer == Unmapped::success);
+        OBJR_EXPECT_EQ(present(a, 0, 2 * kCluster), 2 * kCluster - 1);
+        return;
+    }
+    OBJR_EXPECT(unmap_once(world, page).answer == Unmapped::again); // all were young, not as a refusal
+    OBJR_EXPECT(unmap_once(world, page).answer == Unmapped::again); // the first cluster
+    OBJR_EXPECT_EQ(present(a, 0, 2 * kCluster), kCluster);
+    OBJR_EXPECT(unmap_once(world, page).answer == Unmapped::success);
+    OBJR_EXPECT_EQ(a.load(40), 40);
+}
+
+OBJR_TEST(spec_U4_locked_nonlinear_memory) {
+    TestWorld world(test);
+    Object object(test, world, "locked", 16);
+    Process a(test, world);
+    OBJR_ASSERT(fill_backwards(a, object, 16));
+    OBJR_ASSERT(a.mm().advise(at(0), at(16), Advice::lock));
+    Page& page = *a.page(3);
+    OBJR_EXPECT_EQ(page.locked_mappings(), 1);
+    const UnmapResult result = unmap_at(world, a, 3);
+    OBJR_EXPECT(result.answer == Unmapped::fail && result.why == Refusal::locked);
+    OBJR_EXPECT_EQ(present(a, 0, 16), 16);
+    OBJR_ASSERT(remap(a, 3, 5, 0, Populate::yes)); // others take its place
+    OBJR_EXPECT_EQ(page.locked_mappings(), 0);
+    OBJR_EXPECT_EQ(a.page(3)->locked_mappings(), 2);
+    OBJR_EXPECT(world.verify());
+    OBJR_ASSERT(a.mm().advise(at(2), at(6), Advice::unlock)); // splits; all three are nonlinear
+    OBJR_EXPECT_EQ(object->i_mmap.nonlinear(), 3);
+    OBJR_EXPECT_EQ(a.page(3)->locked_mappings(), 1);
+    OBJR_ASSERT(remap(a, 0, 16, 4)); // over all of them
+    OBJR_EXPECT_EQ(a.mm().resident(), 0);
+    OBJR_EXPECT_EQ(a.load(0), 11);
 }

@@ -54,7 +54,9 @@ public:
             result_.why = Refusal::locked;
         }
     }
-    bool sweeps() const { return classic_ && result_.answer != Unmapped::fail && page_.mapped(); }
+    bool sweeps() const {
+        return classic_ && !world_.scheme().traits.tracks_entries && result_.answer != Unmapped::fail && page_.mapped();
+    }
     const UnmapResult& result() const { return result_; }
 
     Visit mapping(const Mapping& mapping) override {
@@ -99,10 +101,11 @@ private:
         }
         rmap_note_dirty(page_, old);
         rmap_munlock(world_, page_, old);
-        if (const Pte left = what_is_left(mapping, old); !left.is_none()) {
+        const Pte left = what_is_left(mapping, old);
+        if (!left.is_none()) {
             mapping.table.set(mapping.address, left);
         }
-        if (mode_ == UnmapMode::migrate) {
+        if (left.is_migration()) {
             rmap_unmap_for_migration(world_, page_);
         } else {
             rmap_unmap(world_, page_, mapping.place());
