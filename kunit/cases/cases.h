@@ -267,6 +267,7 @@
 	CASE(command_parse) \
 	CASE(command_parse_errors) \
 	CASE(command_selects) \
+	CASE(command_unmap) \
 	CASE(command_mkclean)
 
 /* referenced.cpp: who has used a page, under every scheme. */

@@ -119,3 +119,32 @@ OBJR_TEST(command_mkclean) {
     OBJR_EXPECT_EQ(text.command(world, "mkclean file ledger pgoff 1"), 0);
     OBJR_EXPECT_TEXT(text.c_str(), " cleaned=1 dirty=1\n");
 }
+
+OBJR_TEST(command_unmap) {
+    TestWorld world(test);
+    Text text(test);
+    OBJR_PROPAGATE();
+    Process one(test, world);
+    Process two(test, world);
+    OBJR_PROPAGATE();
+    OBJR_ASSERT(one.map(0, 4));
+    one.store(1, 5);
+    OBJR_ASSERT(one.fork_to(two));
+    WordsOf<80> command;
+    command.words.add("unmap page ").decimal(world->pool.number(*one.page(1)));
+    for (u32 i = 0; i < 4 && one.page(1); i++) { // with the rules of 2.6.24 each use refuses once
+        OBJR_EXPECT_EQ(text.command(world, command.words.c_str()), 0);
+    }
+    OBJR_EXPECT_TEXT(text.c_str(), "unmap pfn=0x");
+    OBJR_EXPECT_TEXT(text.c_str(), " mapcount=0 answer=SUCCESS why=none taken=");
+    OBJR_EXPECT(one.pte(1).is_swap() && two.pte(1).is_swap());
+    OBJR_EXPECT_EQ(text.command(world, command.words.c_str()), -OBJR_ENOENT); // its frame is free
+    OBJR_EXPECT_TEXT(text.c_str(), " is free");
+    OBJR_EXPECT_EQ(two.load(1), 5);
+
+    OBJR_ASSERT(one.mm().advise(at(0), at(4), Advice::lock));
+    WordsOf<80> locked;
+    locked.words.add("unmap page ").decimal(world->pool.number(*one.page(2))).add(" json");
+    OBJR_EXPECT_EQ(text.command(world, locked.words.c_str()), 0);
+    OBJR_EXPECT_TEXT(text.c_str(), "\"answer\":\"FAIL\",\"why\":\"locked-region\",\"taken\":0,\"mm\":");
+}

@@ -5,6 +5,7 @@
 //
 // A result has one line for each page that was in use, of the form that answers have. A page is acted on under its page
 // lock and quiesce (for read); nothing is held while text is written.
+#include "objrmap/reclaim.h"
 #include "objrmap/referenced.h"
 #include "query_parser.h"
 
@@ -84,6 +85,8 @@ struct Outcome {
     PageFacts facts; // after it
     u32 cleaned = 0; // mkclean: PTEs
     Referenced referenced;
+    UnmapResult unmapped;
+    WalkCost cost; // unmap
     s32 error = 0; // failed: -errno
 };
 
@@ -125,6 +128,7 @@ PageVisitor::Step Runner::visit(World& world, Page& page) {
     PageLock lock(page);
     switch (command_.verb) {
     case OBJR_VERB_REFERENCED: outcome_.error = ask_referenced(world, page); break;
+    case OBJR_VERB_UNMAP: outcome_.unmapped = unmap_page(world, page, outcome_.cost); break;
     case OBJR_VERB_MKCLEAN: outcome_.cleaned = page_mkclean(world, page); break;
     default: outcome_.error = -OBJR_EOPNOTSUPP; break;
     }
@@ -151,8 +155,22 @@ private:
     objr_out* out_;
 };
 
+// Who refuses is named: an mm that is locked there, or has used it, is the place to look at.
+static void unmap_fields(Emitter& emitter, const UnmapResult& result, const WalkCost& cost) {
+    emitter.word("answer", name_of(result.answer));
+    emitter.word("why", name_of(result.why));
+    emitter.decimal("taken", result.taken);
+    if (result.mm_id != 0 && result.why != Refusal::none) {
+        emitter.decimal("mm", result.mm_id);
+        emitter.hex("vaddr", result.address.value);
+    }
+    emitter.word("stop", name_of(cost.stop));
+}
+
 void Report::fields(Emitter& emitter, const Outcome& outcome) {
-    if (command_.verb == OBJR_VERB_MKCLEAN) {
+    if (command_.verb == OBJR_VERB_UNMAP) {
+        unmap_fields(emitter, outcome.unmapped, outcome.cost);
+    } else if (command_.verb == OBJR_VERB_MKCLEAN) {
         emitter.decimal("cleaned", outcome.cleaned);
         emitter.decimal("dirty", (outcome.facts.flags & static_cast<u32>(PageFlag::dirty)) != 0 ? 1 : 0);
     } else if (command_.verb == OBJR_VERB_REFERENCED) {
