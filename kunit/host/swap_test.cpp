@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// swap_test.cpp: pages are taken from processes by other threads while they run, fork, lock, move and exit, under each reverse map and
+// with live switches. A process's memory is private: each thread knows every word that its process must see.
+#include "threads.h"
+
+#include "../cases/unmap_fixture.h"
+#include "objrmap/text.h"
+
+#include <array>
+#include <atomic>
+#include <memory>
+
+namespace {
+
+using namespace objr;
+using namespace objr::test;
+using namespace objr_host;
+
+class SwapUnder : public testing::TestWithParam<const char*> {};
+
+std::vector<const char*> scheme_names() {
+    std::vector<const char*> names;
+    for (u32 n = 0; scheme_name(n); n++)
+        names.push_back(scheme_name(n));
+    return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(Schemes, SwapUnder, testing::ValuesIn(scheme_names()),
+                         [](const auto& scheme) { return std::string(scheme.param); });
+
+constexpr u64 kPages = 20;
+
+// One process and what it must see; forks have a Memory of their own.
+class Memory {
+public:
+    // The dead: their processors must live as long as others may hold their Mms.
+    using Dead = std::vector<std::unique_ptr<Memory>>;
+
+    Memory(objr_test* test, TestWorld& world, Dead& dead)
+        : test_(test), world_(world), dead_(dead), process_(test, world) {}
+
+    void map() { EXPECT_TRUE(process_.map(0, kPages)); }
+    void store(u64 page, u64 value) {
+        process_.store(place(page), value);
+        values_[page] = value;
+    }
+    void expect(u64 page) { EXPECT_EQ(process_.load(place(page)), values_[page]) << "page " << page; }
+    void expect_all() {
+        for (u64 page = 0; page < kPages; page++)
+            expect(page);
+    }
+    // All of it goes somewhere else, and the next time back.
+    void move() {
+        const u64 to = place(0) == 0 ? 1000 : 0;
+        EXPECT_TRUE(process_.mm().move(at(place(0)), at(to), kPages * kPageSize, nullptr));
+        first_ = to;
+    }
+    void advise(Advice advice, u64 page) {
+        EXPECT_TRUE(process_.mm().advise(at(place(page)), at(place(page) + 3), advice));
+    }
+    // A child that looks at what it has inherited, writes to some of it and has a child itself.
+    void fork_and_use(Random& random, u32 depth) {
+        auto child = std::make_unique<Memory>(test_, world_, dead_);
+        EXPECT_TRUE(process_.fork_to(child->process_));
+        child->values_ = values_;
+        child->first_ = first_;
+        for (int i = 0; i < 12; i++)
+            child->step(random, depth);
+        child->expect_all();
+        child->process_.exit();
+        dead_.push_back(std::move(child));
+    }
+    void step(Random& random, u32 depth) {
+        const u64 page = random.below(kPages);
+        switch (random.below(16)) {
+        case 0:
+            if (depth != 0) fork_and_use(random, depth - 1);
+            break;
+        case 1: move(); break;
+        case 2: advise(Advice::lock, min(page, kPages - 3)); break;
+        case 3: advise(Advice::unlock, min(page, kPages - 3)); break;
+        case 4:
+            if (Result<Page*> pinned = pin_page(process_.mm(), at(place(page))); pinned) {
+                values_[page] = random.next(); // by its frame
+                write_once(*static_cast<u64*>(world_->pool.address(**pinned)), values_[page]);
+                unpin_page(*world_, **pinned);
+            }
+            break;
+        case 5:
+        case 6:
+        case 7:
+        case 8: expect(page); break;
+        default: store(page, random.next()); break;
+        }
+    }
+
+private:
+    u64 place(u64 page) const { return first_ + page; }
+
+    objr_test* test_;
+    TestWorld& world_;
+    Dead& dead_;
+    Process process_;
+    std::array<u64, kPages> values_{};
+    u64 first_ = 0;
+};
+
+void unmap_any(TestWorld& world, Random& random) {
+    unmap_once(world, world->pool.page(static_cast<u32>(random.below(world->pool.size()))));
+}
+
+void run_threads(const char* scheme, bool switching) {
+    objr_test body;
+    objr_test* test = &body;
+    TestWorld world(test, 2, 4, scheme);
+    std::atomic<u64> steps{0};
+    {
+        Memory::Dead dead[2]; // one for each thread
+        Memory first(test, world, dead[0]);
+        Memory second(test, world, dead[1]);
+        first.map();
+        second.map();
+        Threads threads(std::chrono::milliseconds(700));
+        for (Memory* memory : {&first, &second})
+            threads.run([memory, &steps](Random& random) {
+                memory->step(random, 2);
+                steps++;
+            });
+        for (int i = 0; i < 2; i++)
+            threads.run([&world](Random& random) { unmap_any(world, random); });
+        threads.run([&world](Random&) { expect_verified(world.handle()); });
+        if (switching)
+            threads.run([&world](Random& random) {
+                WordsOf<120> reason;
+                Scheme* target = find_scheme(scheme_name(static_cast<u32>(random.below(scheme_names().size()))));
+                static_cast<void>(switch_scheme(*world, *target, reason.words)); // anonmm may refuse
+                std::this_thread::sleep_for(std::chrono::milliseconds(2));
+            });
+        threads.join();
+        first.expect_all();
+        second.expect_all();
+    }
+    EXPECT_GT(steps, 0u);
+    EXPECT_GT(world->counters.sum(Count::swap_outs), 0);
+    EXPECT_GT(world->counters.sum(Count::swap_ins), 0);
+}
+
+TEST_P(SwapUnder, spec_U5_pages_taken_while_processes_run) { run_threads(GetParam(), false); }
+
+TEST(Swap, spec_U5_pages_taken_while_schemes_are_switched) { run_threads("chain", true); }
+
+} // namespace
