@@ -4,6 +4,7 @@
 // are in every failure.
 #include "fixture.h"
 #include "model.h"
+#include "unmap_fixture.h"
 
 #include "objrmap/text.h"
 
@@ -97,7 +98,7 @@ private:
 
     void one_step() {
         const u32 p = static_cast<u32>(random_.below(kP));
-        switch (random_.below(17)) {
+        switch (random_.below(21)) {
         case 0:
         case 1: return map(p);
         case 2: return unmap(p);
@@ -108,7 +109,11 @@ private:
         case 7: return truncate();
         case 8: return remap(p);
         case 9:
-        case 10: return load(p, static_cast<u32>(random_.below(kN)));
+        case 10:
+        case 11: return take(p);
+        case 12: return lock(p);
+        case 13:
+        case 14: return load(p, static_cast<u32>(random_.below(kN)));
         default: return store(p, static_cast<u32>(random_.below(kN)));
         }
     }
@@ -219,6 +224,46 @@ private:
     }
 
     // Also to pages that the object does not have.
+    // Some of what is present leaves the page tables; nothing of it is lost.
+    void take(u32 p) {
+        operation_ = "take";
+        const Range range = any_range();
+        for (u32 n = range.first; n < range.last; n++) {
+            Page* page = processes_[p]->page(n);
+            const bool locked = page && page->has(PageFlag::mlocked);
+            const UnmapResult result = page ? unmap_once(world_, *page) : UnmapResult();
+            expect(!locked || result.answer != Unmapped::success, "a locked page was unmapped");
+            expect(result.answer != Unmapped::success || !processes_[p]->pte(n).is_present(),
+                   "an unmapped page is present");
+        }
+    }
+
+    // The first error of bringing a range in, as a lock does: what is private and may be written is copied then.
+    s32 populated(u32 p, Range range) {
+        s32 result = 0;
+        for (u32 page = range.first; page < range.last; page++) {
+            const Model::Slot& slot = model_->slots[p][page];
+            const bool write = (slot.rights & OBJR_VM_WRITE) != 0 && !slot.shared;
+            const s32 answer = expected(slot, write);
+            result = result == 0 ? answer : result;
+            if (answer == 0 && write) {
+                model_->write(p, page, model_->value(slot));
+            }
+        }
+        return result;
+    }
+
+    void lock(u32 p) {
+        operation_ = "lock";
+        const Range range = any_range();
+        const Advice advice = random_.below(2) == 0 ? Advice::lock : Advice::unlock;
+        const s32 result = processes_[p]->mm().advise(at(range.first), at(range.last), advice).as_int();
+        if (!range_is(p, range, true)) {
+            return expect(result == -OBJR_ENOMEM, "advice on a hole did not say ENOMEM");
+        }
+        expect(result == (advice == Advice::lock ? populated(p, range) : 0), "a lock did not answer as the model");
+    }
+
     void remap(u32 p) {
         operation_ = "remap";
         const Range range = remappable(p);
