@@ -20,6 +20,7 @@ enum class Count : u32 {
     anon_vmas,
     anon_vma_chains,
     anon_mms,
+    pte_chain_blocks, // of pte_chain, those got for what may come included
     file_mappings,
     mms,
     table_pages,

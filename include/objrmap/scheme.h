@@ -88,6 +88,8 @@ public:
     ~MapReserve();
     // Enough for `mappings` more. Sleeps. ENOMEM.
     Status fill(u32 mappings = 1);
+    // Enough for one mapping more of a page that is locked.
+    Status fill_for(const Page& page);
     // Whether one more mapping can be made.
     bool ready() const;
     void* take(); // of the scheme; there is one

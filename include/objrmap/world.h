@@ -14,6 +14,7 @@
 #include "objrmap/memory.h"
 #include "objrmap/mm.h"
 #include "objrmap/pool.h"
+#include "objrmap/pte_chain.h"
 #include "objrmap/scheme.h"
 #include "objrmap/swap.h"
 
@@ -31,6 +32,7 @@ struct World : Pinned {
     // Changes under quiesce for write: who holds quiesce for read sees one scheme.
     Scheme& scheme() const { return *scheme_.load(); }
     void set_scheme(Scheme& scheme) { scheme_.store(&scheme); }
+    PteChains* pte_chains = nullptr; // of pte_chain, if that is the scheme; changes with it
     u32 levels = 4; // immutable
 
     Mutex registry;
@@ -46,6 +48,7 @@ struct World : Pinned {
     Cache<AnonVma> anon_vma_cache;
     Cache<AnonVmaChain> avc_cache;
     Cache<AnonMm> anon_mm_cache;
+    Cache<ChainBlock> chain_block_cache;
 
     u32 next_id() { return last_id.fetch_add(1) + 1; }
     // The Mm, file with this id or the first one behind; with a reference; nullptr: none. Sets id.

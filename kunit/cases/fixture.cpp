@@ -35,7 +35,7 @@ TestWorld::~TestWorld() {
     for (Count count :
          {Count::anon_pages, Count::file_pages, Count::mapped_pages, Count::mappings, Count::swapcache_pages,
           Count::swapped_pages, Count::locked_pages, Count::vmas, Count::anon_vmas, Count::anon_vma_chains,
-          Count::anon_mms, Count::file_mappings, Count::mms, Count::table_pages}) {
+          Count::anon_mms, Count::pte_chain_blocks, Count::file_mappings, Count::mms, Count::table_pages}) {
         OBJR_EXPECT_EQ(world_->counters.sum(count), 0);
     }
     world_->destroy();

@@ -74,7 +74,6 @@ Result<FaultHandler::Mapped> FaultHandler::run() {
 }
 
 Result<FaultHandler::Progress> FaultHandler::attempt() {
-    OBJR_TRY_STATUS(reserve_.fill());
     Pte pte;
     Page* page = nullptr;
     {
@@ -131,6 +130,10 @@ Result<FaultHandler::Progress> FaultHandler::fault_object(u64 pgoff, Pte expecte
 
 // A page of the object itself; it is locked, so it cannot be truncated under us.
 Result<FaultHandler::Progress> FaultHandler::map_file_page(Page* page, Pte expected) {
+    if (Status status = reserve_.fill_for(*page); !status) {
+        let_go(page);
+        return status.error();
+    }
     bool writable =
         write_ && vma_.has(VmFlag::write); // a clean page is mapped read-only, so that the first write is noticed
     {
@@ -193,6 +196,10 @@ Result<FaultHandler::Progress> FaultHandler::fault_swap(Pte pte) {
     Page& page = **read;
     if (!world_.scheme().can_share_at(page, address_)) {
         return copy_swapped(&page, pte);
+    }
+    if (Status status = reserve_.fill_for(page); !status) {
+        let_go(&page);
+        return status.error();
     }
     bool mapped = false;
     bool last = false;

@@ -68,6 +68,7 @@ Status World::init(const objr_params& params) {
     OBJR_TRY_STATUS(swap.create(pool, counters, params.swap_mb));
     OBJR_TRY_STATUS(avc_cache.create("anon_vma_chain"));
     OBJR_TRY_STATUS(anon_mm_cache.create_typesafe("anon_mm", construct_anon_mm));
+    OBJR_TRY_STATUS(chain_block_cache.create("pte_chain"));
     OBJR_TRY_STATUS(pool.create(params.pool_mb));
     OBJR_TRY_STATUS(scheme().start(*this));
     started_ = true;
@@ -85,6 +86,7 @@ void World::destroy() {
     }
     pool.destroy();
     anon_mm_cache.destroy();
+    chain_block_cache.destroy();
     avc_cache.destroy();
     anon_vma_cache.destroy();
     file_cache.destroy();

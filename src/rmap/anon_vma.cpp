@@ -2,6 +2,7 @@
 #include "objrmap/anon_vma.h"
 
 #include "objrmap/world.h"
+#include "walk_lock.h"
 
 namespace objr {
 
@@ -46,19 +47,8 @@ AnonVma* get_anon_vma_of(const Page& page) {
     return anon_vma;
 }
 
-OBJR_THREAD(no_thread_safety_analysis)
 bool lock_family_shared(AnonVma& anon_vma, Locking locking, WalkCost& cost) {
-    RwSem& lock = anon_vma.root->lock;
-    if (lock.try_lock_shared()) {
-        return true;
-    }
-    cost.lock_waits++;
-    if (locking == Locking::try_only) {
-        cost.stop = StopReason::contended;
-        return false;
-    }
-    lock.lock_shared();
-    return true;
+    return lock_for_walk(anon_vma.root->lock, locking, cost);
 }
 
 ObjectName name_of_anon_vma(const Page& page) {

@@ -3,6 +3,7 @@
 
 #include "objrmap/world.h"
 #include "objrmap/zap_batch.h"
+#include "walk_lock.h"
 
 namespace objr {
 
@@ -25,6 +26,9 @@ Status MapReserve::fill(u32 mappings) {
     }
     return {};
 }
+
+// Nobody maps a page that is locked and has no mapping: the first entry needs no memory.
+Status MapReserve::fill_for(const Page& page) { return page.mapped() ? fill() : Status(); }
 
 bool MapReserve::ready() const { return count_ != 0 || !world_.scheme().traits.tracks_entries; }
 
@@ -251,13 +255,8 @@ private:
 OBJR_THREAD(no_thread_safety_analysis) // taken in one of two ways
 static void visit_file(FileMapping& file, const Page& page, const WalkOptions& options, CandidateVisitor& visitor,
                        WalkCost& cost) {
-    if (!file.i_mmap_lock.try_lock_shared()) {
-        cost.lock_waits++;
-        if (options.locking == Locking::try_only) {
-            cost.stop = StopReason::contended;
-            return;
-        }
-        file.i_mmap_lock.lock_shared();
+    if (!lock_for_walk(file.i_mmap_lock, options.locking, cost)) {
+        return;
     }
     const bool all = file.i_mmap.visit(page.index, page.index, [&](Vma& vma) {
         Vaddr address;

@@ -9,5 +9,6 @@ namespace objr {
 Scheme& chain();
 Scheme& classic();
 Scheme& anonmm();
+Scheme& pte_chain();
 
 } // namespace objr

@@ -8,7 +8,7 @@ namespace objr {
 
 // ---- the schemes there are
 
-static Scheme& (*const kSchemes[])() = {chain, classic, anonmm};
+static Scheme& (*const kSchemes[])() = {chain, classic, anonmm, pte_chain};
 
 Scheme* find_scheme(const char* name) {
     for (auto scheme : kSchemes) {
