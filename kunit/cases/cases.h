@@ -127,6 +127,26 @@
 	CASE(spec_U1_switch_with_nothing_mapped) \
 	CASE(scheme_names_are_checked)
 
+/* pte_chain.cpp: spec H: a page knows its page-table entries. */
+#define OBJR_CASES_PTE_CHAIN(CASE) \
+	CASE(spec_H1_direct_then_blocks) \
+	CASE(spec_H1_holes_are_filled) \
+	CASE(spec_H1_many_mappings) \
+	CASE(spec_H2_table_says_whose_it_is) \
+	CASE(spec_H2_memory_for_the_second_mapping) \
+	CASE(spec_H2_fork_without_memory) \
+	CASE(spec_H2_file_fault_without_memory) \
+	CASE(spec_H2_entries_change_their_page) \
+	CASE(spec_H3_collapse_is_late) \
+	CASE(spec_H3_moved_entries) \
+	CASE(spec_H3_nonlinear_entries) \
+	CASE(spec_H4_walk_costs_the_mappings) \
+	CASE(spec_H4_fork_touches_every_page) \
+	CASE(spec_H4_entries_are_collected_once) \
+	CASE(spec_P1_chain_of_a_page_twice_in_one_mm) \
+	CASE(spec_M6_pte_chain_contended) \
+	CASE(verify_sees_broken_pte_chains)
+
 /* users.cpp: spec U: address spaces as processes see them. */
 #define OBJR_CASES_USERS(CASE) \
 	CASE(spec_U2_fork_separates_writes) \
@@ -320,6 +340,7 @@
 	SUITE(trees, OBJR_CASES_TREES)	\
 	EACH(pages, OBJR_CASES_PAGES)	\
 	SUITE(classic, OBJR_CASES_CLASSIC) \
+	SUITE(pte_chain, OBJR_CASES_PTE_CHAIN) \
 	SUITE(chain, OBJR_CASES_CHAIN)	\
 	SUITE(anonmm, OBJR_CASES_ANONMM) \
 	SUITE(switching, OBJR_CASES_SWITCHING) \
