@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // anonmm.cpp: spec A: a page knows an address space and its address there (Dickins 2004).
 #include "text_fixture.h"
+#include "unmap_fixture.h"
 
 using namespace objr;
 using namespace objr::test;
@@ -399,6 +400,97 @@ OBJR_TEST(spec_A4_shared_page_is_copied_early) {
     OBJR_EXPECT_EQ(b.load(104), 0); // never touched
     b.store(108, 21);
     OBJR_EXPECT_EQ(a.load(8), 21); // the object's pages are shared wherever they are
+}
+
+// What was swapped out moves as an entry. Whoever comes first has the page where it is; who has moved gets a copy.
+OBJR_TEST(spec_A4_swapped_page_is_copied_at_swap_in) {
+    TestWorld world(test, 1, 4, "anonmm");
+    Process a(test, world);
+    Process b(test, world);
+    Process c(test, world);
+    OBJR_ASSERT(a.map(0, 4));
+    for (u64 page = 0; page < 4; page++) {
+        a.store(page, 10 + page);
+    }
+    OBJR_ASSERT(a.fork_to(b) && b.fork_to(c));
+    for (u64 page = 0; page < 4; page++) {
+        OBJR_ASSERT(unmap_at(world, a, page).answer == Unmapped::success);
+    }
+    OBJR_ASSERT(a.pte(0).is_swap() && b.pte(0).is_swap());
+    move(test, b, 0, 100, 4);
+    OBJR_ASSERT(world.verify());
+    OBJR_EXPECT_EQ(a.load(0), 10); // first the one who stayed
+    OBJR_EXPECT_EQ(b.load(100), 10);
+    OBJR_EXPECT(b.page(100) != a.page(0));
+    OBJR_EXPECT(a.page(0)->index == index_of(0) && b.page(100)->index == index_of(100));
+    OBJR_EXPECT_EQ(c.load(0), 10);
+    OBJR_EXPECT(c.page(0) == a.page(0));
+    OBJR_EXPECT_EQ(count_mappers(*world, *a.page(0)), 2);
+    OBJR_EXPECT_EQ(count_mappers(*world, *b.page(100)), 1);
+    OBJR_EXPECT_EQ(b.load(101), 11); // first the one who moved
+    OBJR_EXPECT_EQ(c.load(1), 11);
+    OBJR_EXPECT_EQ(a.load(1), 11);
+    OBJR_EXPECT(b.page(101) != a.page(1));
+    for (const Process* process : {&a, &b, &c}) {
+        const u64 where = process == &b ? 101 : 1;
+        OBJR_EXPECT_EQ(count_mappers(*world, *process->page(where)), process->page(where)->mappings());
+    }
+    b.store(102, 32); // a write takes it at once
+    a.store(2, 22);
+    OBJR_EXPECT(a.load(2) == 22 && b.load(102) == 32 && c.load(2) == 12);
+    OBJR_ASSERT(world.verify());
+    c.exit();
+    a.exit();
+    OBJR_EXPECT_EQ(b.load(103), 13); // nobody else wants it any more
+    OBJR_EXPECT_EQ(world->swap.used(), 0);
+}
+
+// A page with one mapping may be needed by swap entries, which stay.
+OBJR_TEST(spec_A4_page_that_entries_need_is_copied_early) {
+    TestWorld world(test, 1, 4, "anonmm");
+    Process a(test, world);
+    Process b(test, world);
+    OBJR_ASSERT(a.map(0, 2));
+    a.store(0, 10);
+    a.store(1, 11);
+    OBJR_ASSERT(a.fork_to(b));
+    OBJR_ASSERT(unmap_at(world, a, 0).answer == Unmapped::success && unmap_at(world, a, 1).answer == Unmapped::success);
+    OBJR_ASSERT(a.unmap(1, 2)); // of the second page b has the only entry
+    OBJR_EXPECT(b.load(0) == 10 && b.load(1) == 11);
+    Page* const needed = b.page(0);
+    Page* const own = b.page(1);
+    OBJR_EXPECT(SwapSpace::cached(*needed) && needed->mappings() == 1 && a.pte(0).is_swap());
+    move(test, b, 0, 100, 2);
+    OBJR_EXPECT(b.page(100) != needed && b.page(101) == own);
+    OBJR_ASSERT(world.verify());
+    OBJR_EXPECT_EQ(b.load(100), 10);
+    b.store(100, 30);
+    OBJR_EXPECT_EQ(a.load(0), 10);
+    OBJR_EXPECT_EQ(count_mappers(*world, *a.page(0)), 1);
+    OBJR_EXPECT_EQ(a.page(0)->index, index_of(0));
+}
+
+// A switch finds swapped pages too: what is shared through an entry at two addresses is taken apart when it comes in.
+OBJR_TEST(spec_U1_A4_switch_with_swapped_pages_that_have_moved) {
+    TestWorld world(test, 1, 4, "chain");
+    Process a(test, world);
+    Process b(test, world);
+    char reason[120];
+    OBJR_ASSERT(a.map(0, 2));
+    a.store(0, 10);
+    a.store(1, 11);
+    OBJR_ASSERT(a.fork_to(b));
+    OBJR_ASSERT(unmap_at(world, a, 0).answer == Unmapped::success && unmap_at(world, a, 1).answer == Unmapped::success);
+    move(test, b, 0, 100, 2);
+    OBJR_EXPECT_EQ(a.load(1), 11); // in memory at one address, an entry at the other
+    OBJR_ASSERT(objr_set_scheme(world.handle(), "anonmm", reason, sizeof(reason)) == 0);
+    OBJR_ASSERT(world.verify());
+    OBJR_EXPECT(b.load(100) == 10 && a.load(0) == 10 && b.load(101) == 11 && a.load(1) == 11);
+    OBJR_EXPECT(a.page(0) != b.page(100) && a.page(1) != b.page(101));
+    for (u64 page = 0; page < 2; page++) {
+        OBJR_EXPECT_EQ(count_mappers(*world, *a.page(page)), 1);
+        OBJR_EXPECT_EQ(count_mappers(*world, *b.page(100 + page)), 1);
+    }
 }
 
 OBJR_TEST(spec_A4_no_memory_moves_nothing) {
