@@ -6,6 +6,7 @@
 #include "model.h"
 #include "unmap_fixture.h"
 
+#include "objrmap/referenced.h"
 #include "objrmap/text.h"
 
 #include <new>
@@ -98,7 +99,7 @@ private:
 
     void one_step() {
         const u32 p = static_cast<u32>(random_.below(kP));
-        switch (random_.below(21)) {
+        switch (random_.below(22)) {
         case 0:
         case 1: return map(p);
         case 2: return unmap(p);
@@ -112,8 +113,9 @@ private:
         case 10:
         case 11: return take(p);
         case 12: return lock(p);
-        case 13:
-        case 14: return load(p, static_cast<u32>(random_.below(kN)));
+        case 13: return use_the_map(p, static_cast<u32>(random_.below(kN)));
+        case 14:
+        case 15: return load(p, static_cast<u32>(random_.below(kN)));
         default: return store(p, static_cast<u32>(random_.below(kN)));
         }
     }
@@ -223,7 +225,6 @@ private:
         }
     }
 
-    // Also to pages that the object does not have.
     // Some of what is present leaves the page tables; nothing of it is lost.
     void take(u32 p) {
         operation_ = "take";
@@ -264,6 +265,7 @@ private:
         expect(result == (advice == Advice::lock ? populated(p, range) : 0), "a lock did not answer as the model");
     }
 
+    // Also to pages that the object does not have.
     void remap(u32 p) {
         operation_ = "remap";
         const Range range = remappable(p);
@@ -293,6 +295,32 @@ private:
             range.last++;
         }
         return range;
+    }
+
+    // Who asks the reverse map for a page: the process does not notice, nor that a page of the object is taken from all.
+    void use_the_map(u32 p, u32 n) {
+        operation_ = "use of the map";
+        Page* page = processes_[p]->page(n);
+        SharedGuard quiesce(world_->quiesce);
+        if (!page || !world_->pool.try_get(*page)) {
+            return;
+        }
+        {
+            PageLock lock(*page);
+            WalkCost cost;
+            UseRows rows;
+            switch (random_.below(4)) {
+            case 0: page_mkclean(*world_, *page); break;
+            case 1: static_cast<void>(page_referenced(*world_, *page, ReferencedMode::exact, rows)); break;
+            case 2: static_cast<void>(page_referenced(*world_, *page, ReferencedMode::lazy, rows)); break;
+            default:
+                if (page->mapping().is_file()) {
+                    expect(try_to_unmap(*world_, *page, UnmapMode::revoke, cost).answer == Unmapped::success,
+                           "a page of the object could not be taken from everybody");
+                }
+            }
+        }
+        world_->pool.put(*page);
     }
 
     void truncate() {
