@@ -243,6 +243,7 @@
 	CASE(spec_U5_swap_in_without_memory) \
 	CASE(spec_U5_no_slot_left) \
 	CASE(spec_U5_failing_allocations) \
+	CASE(spec_A4_swapped_and_moved) \
 	CASE(spec_U4_locked_pages_are_counted) \
 	CASE(spec_U4_lock_is_not_inherited) \
 	CASE(spec_U4_lock_brings_back_what_is_out) \
@@ -257,7 +258,8 @@
 	CASE(spec_C10_young_pages_refuse_to_be_unmapped) \
 	CASE(spec_C10_young_of_several_mappers) \
 	CASE(spec_C10_uses_are_harvested) \
-	CASE(spec_M9_young_pages_are_unmapped)
+	CASE(spec_M9_young_pages_are_unmapped) \
+	CASE(spec_C17_swap_cache_keeps_the_mapping)
 
 /* random.cpp: random sequences against a naive model. */
 #define OBJR_CASES_RANDOM(CASE) \

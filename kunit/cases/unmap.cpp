@@ -466,6 +466,55 @@ OBJR_TEST(spec_U5_failing_allocations) {
     }
 }
 
+// ---- C17, A4: a page of the swap cache and its object
+
+// 'mapping == NULL means swap cache' (the blog) is not so: the entry is elsewhere, the object stays known.
+OBJR_TEST(spec_C17_swap_cache_keeps_the_mapping) {
+    TestWorld world(test, 1, 4, "classic");
+    Process a(test, world);
+    Process b(test, world);
+    OBJR_ASSERT(b.alive() && a.map(0, 2));
+    a.store(0, 5);
+    OBJR_ASSERT(a.fork_to(b));
+    OBJR_ASSERT_EQ(unmap_at(world, a, 0).answer, Unmapped::success);
+    OBJR_EXPECT_EQ(b.load(0), 5);
+    Page* page = b.page(0);
+    OBJR_ASSERT(SwapSpace::cached(*page) && page->mapping().is_anon());
+    OBJR_EXPECT(SwapSpace::entry_of(*page) == a.pte(0).swap_entry());
+    const MappingWord mapping = page->mapping();
+    OBJR_ASSERT(b.unmap(0, 2)); // a's entry keeps the page
+    OBJR_EXPECT(!page->mapped() && SwapSpace::cached(*page));
+    OBJR_EXPECT(page->mapping() == mapping);
+    OBJR_EXPECT_EQ(a.load(0), 5);
+    OBJR_EXPECT(a.page(0) == page); // read once
+    OBJR_EXPECT_EQ(count_mappers(*world, *page), 1);
+}
+
+// Two have one swapped page, one of them moves, both take it in: one page where that can be found at two addresses, else two.
+OBJR_TEST(spec_A4_swapped_and_moved) {
+    TestWorld world(test);
+    Process a(test, world);
+    Process b(test, world);
+    Process c(test, world);
+    OBJR_ASSERT(c.alive() && a.map(0, 2));
+    a.store(0, 5);
+    OBJR_ASSERT(a.fork_to(b) && a.fork_to(c));
+    OBJR_ASSERT_EQ(unmap_at(world, a, 0).answer, Unmapped::success);
+    OBJR_ASSERT(b.mm().move(at(0), at(100), 2 * kPageSize, nullptr));
+    OBJR_EXPECT_EQ(a.load(0), 5);
+    OBJR_EXPECT_EQ(b.load(100), 5);
+    OBJR_EXPECT_EQ(world->counters.sum(Count::swap_ins), 1);
+    const bool copied = world->scheme().traits.copies_on_move;
+    OBJR_EXPECT((a.page(0) != b.page(100)) == copied);
+    OBJR_EXPECT_EQ(b.page(100)->has(PageFlag::anon_exclusive), copied);
+    OBJR_EXPECT(world.verify());
+    b.store(100, 6);
+    OBJR_EXPECT_EQ(a.load(0), 5);
+    OBJR_EXPECT_EQ(c.load(0), 5);
+    OBJR_EXPECT_EQ(b.load(100), 6);
+    OBJR_EXPECT_EQ(world->swap.used(), 0);
+}
+
 // ---- U4: locked memory
 
 OBJR_TEST(spec_U4_locked_pages_are_counted) {
