@@ -116,11 +116,13 @@ OBJR_TEST(spec_A1_counts_its_pages) {
 // A child may have pages and children of its own before it is forked into.
 OBJR_TEST(spec_A1_bundles_become_one) {
     TestWorld world(test, 1, 4, "anonmm");
-    Process older(test, world);
-    Process a(test, world);
-    Process b(test, world);
-    Process c(test, world);
-    Process d(test, world);
+    Processes all(test, world, 5);
+    OBJR_ASSERT(all);
+    Process& older = all[0];
+    Process& a = all[1];
+    Process& b = all[2];
+    Process& c = all[3];
+    Process& d = all[4];
     OBJR_ASSERT(older.map(0, 4) && a.map(8, 12) && c.map(16, 20));
     older.store(0, 1);
     a.store(8, 2);
