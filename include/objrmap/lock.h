@@ -20,7 +20,7 @@
 //                                      those; moves in pte_chain                           never two
 //   AnonMm::lock         (same class)  the bundle of address spaces under anonmm           the head's; two: the lower id first
 //   Mm::tree_lock        rwsem         read: walks look up Vmas; write: with Mm::lock,     walks of anonmm and pte_chain
-//                                      the Vma tree and ranges
+//                                      the Vma tree and ranges                         and of clusters (unmap_nonlinear.h)
 //   registry             mutex         who comes and goes in World::mms and ::files,    may allocate inside; no page, table
 //                                      with their counters                              lock or Vma is touched
 //   Mm::upper_lock       spin          Vma::anon_vma (none -> set)

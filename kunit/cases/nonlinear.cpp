@@ -426,6 +426,10 @@ OBJR_TEST(spec_C13_query_scans_nonlinear_vmas) {
     OBJR_EXPECT_EQ(text.count(" why=nonlinear miss=nowhere\n"),
                    1); // a's entry for it is none: it would come with a fault
     OBJR_ASSERT(remap(a, 30, 31, 4));
+    WordsOf<64> selector;
+    selector.words.add("mm ").decimal(a.mm().id()).add(" addr 0x7f000001e000");
+    text.query(world, selector.words.c_str());
+    OBJR_EXPECT_TEXT(text.c_str(), ": the entry names a page of the file\n");
     text.query(world, Selector(*world, *b.page(4), " explain").c_str());
     OBJR_EXPECT_EQ(text.count(" vaddr=0x7f000001e000 why=nonlinear miss=file-entry\n"), 1);
 }

@@ -34,6 +34,14 @@ bool visit_located(World& world, PageVisitor& visitor, Locate&& locate) {
     return true;
 }
 
+const char* why_not_there(Pte pte) {
+    return pte.is_none()   ? " has not touched it yet: the entry is empty"
+           : pte.is_file() ? " has not touched it since a remap or its unmapping: the entry names a page of the file"
+           : pte.is_swap() ? " has it swapped out: touch it, or ask for another"
+           : pte.is_migration() ? " has it on its way to another frame: ask again"
+                                : " has an entry that is not present there";
+}
+
 // The page that mm maps at address, referenced; nullptr: the reason says why there is none.
 Page* locate_at(World& world, Mm& mm, Vaddr address, Words& reason) {
     SharedGuard guard(mm.lock());
@@ -49,7 +57,7 @@ Page* locate_at(World& world, Mm& mm, Vaddr address, Words& reason) {
         if (page && world.pool.try_get(*page)) {
             return page;
         }
-        why = pte.is_none() ? " has not touched it yet: the entry is empty" : " has an entry that is not present there";
+        why = why_not_there(pte);
     }
     reason.add("no page at ").hex(address.value).add(": mm ").decimal(mm.id()).add(why);
     return nullptr;
