@@ -158,7 +158,7 @@
 	CASE(spec_U2_shared_after_fork) \
 	CASE(spec_U3_hole_in_the_middle) \
 	CASE(spec_U3_merge) \
-	CASE(spec_U3_move) \
+	CASE(spec_U3_M11_move) \
 	CASE(spec_U3_protect) \
 	CASE(spec_U3_follows_the_process_protection) \
 	CASE(spec_U3_debugger_access) \

@@ -132,7 +132,7 @@ OBJR_TEST(spec_U3_merge) {
     OBJR_EXPECT_EQ(count_mappers(*world, *a.page(104)), 1);
 }
 
-OBJR_TEST(spec_U3_move) {
+OBJR_TEST(spec_U3_M11_move) {
     TestWorld world(test);
     Object object(test, world, "moved", 8);
     Process a(test, world);

@@ -157,7 +157,7 @@ CASE(P3_shared_page_at_two_addresses) { // moved in the child only: the page is 
     CHECK(holds(at(memory, 1), 60));
 }
 
-CASE(mremap_back_and_forth) {
+CASE(M11_mremap_back_and_forth) {
     const int fd = device();
     void* memory = filled(fd, 8);
     void* rooms[2] = {reserve(8), memory};
