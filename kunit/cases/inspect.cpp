@@ -208,8 +208,9 @@ OBJR_TEST(inspect_json) {
     OBJR_EXPECT_TEXT(text.c_str(), "\"kind\":\"anon\",\"mapcount\":1,\"refcount\":1,\"flags\":[\"lru\",\"anon_"
                                    "exclusive\"],\"pgoff\":\"0x7f0000000\",");
     OBJR_EXPECT_TEXT(text.c_str(), "},\"mappers\":[{\"pid\":null,\"comm\":null,\"mm\":");
-    OBJR_EXPECT_TEXT(text.c_str(),
-                     "\"bits\":[\"P\",\"RW\",\"US\",\"A\",\"D\",\"NX\"],\"young\":1,\"dirty\":1}],\"candidates\":[{\"mm\":");
+    OBJR_EXPECT_TEXT(
+        text.c_str(),
+        "\"bits\":[\"P\",\"RW\",\"US\",\"A\",\"D\",\"NX\"],\"young\":1,\"dirty\":1}],\"candidates\":[{\"mm\":");
     WordsOf<120> candidate;
     candidate.words.add("\"vaddr\":\"0x7f0000000000\",\"why\":\"").add(way_to_anon(world));
     OBJR_EXPECT_TEXT(text.c_str(), candidate.words.add("\",\"miss\":\"none\"}],\"cost\":{").c_str());
