@@ -146,6 +146,7 @@
 	CASE(spec_H4_walk_costs_the_mappings) \
 	CASE(spec_H4_fork_touches_every_page) \
 	CASE(spec_H4_entries_are_collected_once) \
+	CASE(spec_H4_a_walk_begins_again) \
 	CASE(spec_P1_chain_of_a_page_twice_in_one_mm) \
 	CASE(spec_M6_pte_chain_contended) \
 	CASE(verify_sees_broken_pte_chains)

@@ -426,6 +426,40 @@ OBJR_TEST(spec_H4_entries_are_collected_once) {
     OBJR_EXPECT(chains.head(page).is_none());
 }
 
+// The place where a walk would look on is one where nothing is left; what has come meanwhile stands before it.
+OBJR_TEST(spec_H4_a_walk_begins_again) {
+    TestWorld world(test, 1, 4, "pte_chain");
+    Process a(test, world);
+    OBJR_ASSERT(a.map(0, 1));
+    a.store(0, 1);
+    PageTable& table = *a.mm().tables().leaf(at(0));
+    const u32 page = 0; // nobody's
+    auto entry = [&table](u64 slot) { return ChainEntry::of({table, at(slot)}); };
+    for (u64 slot = 0; slot < 8; slot++) { // the eighth alone in the first block
+        add(test, world, page, entry(slot), Moved::forget);
+    }
+    {
+        ChainWalk walk(*world->pte_chains, page);
+        ChainWalk::Found found[8];
+        auto let_go = [&found](u32 count) {
+            for (u32 i = 0; i < count; i++) {
+                found[i].mm->put();
+            }
+        };
+        OBJR_ASSERT_EQ(walk.collect(found, 7), 7); // all but the first that came
+        let_go(7);
+        OBJR_EXPECT(remove(world, page, entry(0))); // one that has been seen takes its place
+        add(test, world, page, entry(9), Moved::forget);
+        OBJR_ASSERT_EQ(walk.collect(found, 7), 1);
+        OBJR_EXPECT_EQ(found[0].address, at(9));
+        let_go(1);
+        OBJR_EXPECT_EQ(walk.collect(found, 7), 0);
+    }
+    for (u64 slot : {1, 2, 3, 4, 5, 6, 7, 9}) {
+        OBJR_EXPECT(remove(world, page, entry(slot)));
+    }
+}
+
 // ---- P1, M6, migration
 
 OBJR_TEST(spec_P1_chain_of_a_page_twice_in_one_mm) {
