@@ -49,6 +49,31 @@ public:
     Why whys[kMost] = {};
 };
 
+// Notes how many references a page has when translations of two places go for the first time.
+class ZapWatch final : public Mmu {
+public:
+    ZapWatch(Vaddr from, Vaddr to) : from_(from), to_(to) {}
+
+    void zap(objr_region*, Vaddr start, Vaddr end, objr_held) override {
+        if (page && start <= from_ && from_ < end && at_from == 0) {
+            at_from = page->refcount.load();
+        }
+        if (page && start <= to_ && to_ < end && at_to == 0) {
+            at_to = page->refcount.load();
+        }
+    }
+    Translation harvest(objr_region*, Vaddr, bool) override { return {}; }
+    Status install(void*, Vaddr, Pfn, bool, bool) override { return {}; }
+
+    const Page* page = nullptr;
+    s32 at_from = 0;
+    s32 at_to = 0;
+
+private:
+    Vaddr from_;
+    Vaddr to_;
+};
+
 void move(objr_test* test, const Process& process, u64 from, u64 to, u64 pages) {
     OBJR_EXPECT(process.mm().move(at(from), at(to), pages * kPageSize, nullptr));
 }
@@ -402,6 +427,29 @@ OBJR_TEST(spec_A4_shared_page_is_copied_early) {
     OBJR_EXPECT_EQ(b.load(104), 0); // never touched
     b.store(108, 21);
     OBJR_EXPECT_EQ(a.load(8), 21); // the object's pages are shared wherever they are
+}
+
+// The old page may be somebody else's as soon as its reference is given back: no translation of it is left then, neither at the old
+// place nor at the new one, where the kernel may have taken it beforehand.
+OBJR_TEST(spec_A4_translations_go_before_the_page) {
+    TestWorld world(test, 1, 4, "anonmm");
+    Process a(test, world);
+    OBJR_ASSERT(a.map(0, 4));
+    a.store(2, 1);
+    Page& page = *a.page(2);
+    ZapWatch watch(at(2), at(102));
+    Result<Mm*> made = Mm::create(*world, watch);
+    OBJR_ASSERT(made);
+    Mm& mm = **made;
+    OBJR_EXPECT(Mm::fork(a.mm(), mm, at(0), at(4), nullptr));
+    watch.page = &page;
+    OBJR_EXPECT_EQ(page.refcount.load(), 2);
+    OBJR_EXPECT(mm.move(at(0), at(100), 4 * kPageSize, nullptr));
+    OBJR_EXPECT_EQ(page.refcount.load(), 1);
+    OBJR_EXPECT_EQ(watch.at_from, 2);
+    OBJR_EXPECT_EQ(watch.at_to, 2);
+    OBJR_EXPECT(mm.unmap(at(0), at(200), Translations::present));
+    mm.put();
 }
 
 // What was swapped out moves as an entry. Whoever comes first has the page where it is; who has moved gets a copy.

@@ -112,6 +112,7 @@
 	CASE(spec_A3_recycled_anonmm_is_not_believed) \
 	CASE(spec_A4_one_mapping_rewrites_the_index) \
 	CASE(spec_A4_shared_page_is_copied_early) \
+	CASE(spec_A4_translations_go_before_the_page) \
 	CASE(spec_A4_swapped_page_is_copied_at_swap_in) \
 	CASE(spec_A4_page_that_entries_need_is_copied_early) \
 	CASE(spec_U1_A4_switch_with_swapped_pages_that_have_moved) \

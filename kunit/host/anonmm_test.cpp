@@ -92,52 +92,6 @@ TEST(Anonmm, spec_A4_moves_of_shared_pages_against_walks_and_forks) {
     EXPECT_GT(moves, 0U);
 }
 
-// As soon as a mover has its copy, who shared the page with it may be alone with the old one, and write there: the mover's threads
-// must not see that through what their processor knows yet of the old place.
-TEST(Anonmm, spec_A4_early_copies_are_seen_at_once) {
-    constexpr u64 kPages = 64;
-    constexpr u64 kOurs = 1;
-    constexpr u64 kTheirs = 2;
-    objr_test body;
-    objr_test* test = &body;
-    TestWorld world(test, 1, 4, "anonmm");
-    Graves graves;
-    TestProcess mover(test, world);
-    ASSERT_TRUE(mover.map(0, kPages));
-    for (u64 page = 0; page < kPages; page++)
-        mover.store(page, kOurs);
-    std::shared_mutex life;
-    std::unique_ptr<TestProcess> other; // guarded by life
-    u64 rounds = 0;
-    {
-        Threads threads(std::chrono::milliseconds(700));
-        threads.run([&](Random&) {
-            {
-                std::unique_lock guard(life);
-                if (other) graves.bury(std::move(other));
-                other = std::make_unique<TestProcess>(test, world);
-                EXPECT_TRUE(mover.fork_to(*other));
-            }
-            EXPECT_TRUE(mover.mm().move(at(0), at(100), kPages * kPageSize, nullptr));
-            EXPECT_TRUE(mover.mm().move(at(100), at(0), kPages * kPageSize, nullptr));
-            rounds++;
-        });
-        threads.run([&](Random& random) {
-            std::shared_lock guard(life);
-            if (other) other->store(random.below(4), kTheirs);
-        });
-        for (int i = 0; i < 2; i++)
-            threads.run([&](Random& random) {
-                u64 value = kOurs;
-                if (mover.cpu().load(mover.mm(), at(random.below(4)), &value)) {
-                    EXPECT_EQ(value, kOurs);
-                }
-            });
-    }
-    EXPECT_GT(rounds, 1U);
-    if (other) graves.bury(std::move(other));
-}
-
 // Generations come and go, so that pages lose the Mm that they name, again and again, while others ask for them: every walk that
 // finds a page homeless finds it a home, and nothing is counted twice or forgotten.
 TEST(Anonmm, spec_A3_pages_outlive_their_mms_under_walks) {

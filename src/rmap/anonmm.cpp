@@ -82,9 +82,6 @@ AnonMm* lock_bundle_shared(AnonMm& of, Locking locking, WalkCost& cost) {
     }
 }
 
-// May an anonymous page be here? Not of a shared object, nor where there never was one.
-bool may_map_anon(const Vma& vma) { return (vma.copies_on_write() || !vma.file) && vma.may_hold_anon(); }
-
 // ---- one question
 
 class BundleWalk : Pinned {
@@ -116,7 +113,7 @@ private:
         }
         const Vaddr address(read_once(page_.index) << kPageShift);
         Visit result = Visit::go_on;
-        if (Vma* vma = mm.find(address); vma && may_map_anon(*vma)) {
+        if (Vma* vma = mm.find(address); vma && vma->may_hold_anon()) { // else at most of a file
             move_home(anon_mm, address);
             result = visitor_.candidate(*vma, address, why);
         }
