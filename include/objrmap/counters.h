@@ -29,6 +29,7 @@ enum class Count : u32 {
     swap_ins, // pages read from the swap store
     swap_outs, // pages written to it
     writebacks,
+    migrations, // pages that went to another frame
     rmap_walks,
     rmap_candidates,
     rmap_hits,

@@ -41,6 +41,9 @@ public:
     // First page at or after *pgoff, referenced; sets *pgoff.
     Page* find_page_from(u64& pgoff, u64 last = ~0ull);
 
+    // Migration: both are locked, old is in the cache; fresh has its contents and takes its place. The caller references both.
+    void replace_page_locked(Page& old, Page& fresh);
+
     // Make what is dirty in pages [first, last] clean and write it. The first error; pages that failed stay dirty. Not
     // under the quiesce lock, which it takes for each page.
     Status sync(u64 first, u64 last, bool datasync);

@@ -61,6 +61,7 @@ public:
     Status insert(u64 id, T* object) {
         return Status::from_int(objr_xa_insert(xa_.raw(), id, object));
     } // EBUSY, ENOMEM
+    void replace(u64 id, T* object) { objr_xa_replace(xa_.raw(), id, object); } // there is another
     void erase(u64 id) { objr_xa_erase(xa_.raw(), id); }
     T* find(u64 id) { return static_cast<T*>(objr_xa_load(xa_.raw(), id)); }
     // First object with an id in [id, last]; id is set to its own.

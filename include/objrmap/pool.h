@@ -28,6 +28,10 @@ public:
     // A zero page, refcount 1, on the inactive list, locked: whoever finds it by its number or pfn waits until its owner has
     // made it what it is to be. ENOMEM: none is left.
     Result<Page*> allocate_locked();
+    // The same, not one of the pages numbered first to last.
+    Result<Page*> allocate_locked_outside(u32 first, u32 last);
+    // To the active list. Any context.
+    void activate(Page& page);
     void get(Page& page) { page.refcount.fetch_add(1); } // the caller holds a reference already
     // Take a reference on a page found by number or pfn: false if it is free.
     bool try_get(Page& page) { return page.refcount.add_unless_zero(); }
@@ -60,6 +64,7 @@ private:
     void push_back(PageList& list, Page& page);
     void remove(PageList& list, Page& page);
     Status build_section_table();
+    void make_new(Page& page);
 
     void** sections_ = nullptr; // direct-map address of each
     u32 section_count_ = 0;

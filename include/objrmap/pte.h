@@ -7,7 +7,7 @@
 // Non-present entries (bit 0 clear, everything else is ours): bits 1..3 say what it is, never all zero:
 //   swap       bits 4..8 type, 9..58 offset     contents are in the swap store
 //   file       bits 4..63 pgoff                 a nonlinear mapping: this page of the file belongs here
-//   migration  bit 4 write, bits 12..51 pfn     the page is being moved; wait
+//   migration  bit 4 write, 5 accessed, 6 dirty, 7 exclusive, bits 12..51 pfn     the page is being moved; wait
 #pragma once
 
 #include "objrmap/types.h"
@@ -46,6 +46,13 @@ public:
         return Pte(kKindMigration | (write ? 1ull << 4 : 0) | ((pfn.value << kPageShift) & kPfnMask));
     }
 
+    // What a present entry becomes while its page is moved; exclusive: it is the page's only user (PageFlag::anon_exclusive).
+    enum class Exclusive : bool { no, yes };
+    constexpr Pte to_migration(Exclusive exclusive) const {
+        return Pte(migration(pfn(), writable()).word_ | (word_ & kSeen) |
+                   (exclusive == Exclusive::yes ? kMigrationExclusive : 0));
+    }
+
     constexpr u64 word() const { return word_; }
     constexpr bool is_none() const { return word_ == 0; }
     constexpr bool is_present() const { return (word_ & kPresent) != 0; }
@@ -65,7 +72,13 @@ public:
         return {static_cast<u32>((word_ >> 4) & (kSwapTypes - 1)), (word_ >> 9) & (kSwapOffsets - 1)};
     }
     constexpr Pgoff file_pgoff() const { return Pgoff(word_ >> 4); }
-    constexpr bool migration_write() const { return (word_ & (1ull << 4)) != 0; }
+    constexpr bool migration_write() const { return (word_ & kMigrationWrite) != 0; }
+    constexpr bool migration_exclusive() const { return (word_ & kMigrationExclusive) != 0; }
+    constexpr u64 migration_seen() const { return word_ & kSeen; } // kAccessed, kDirty
+    // With another user (fork), and what that one gets, who has not used it yet.
+    constexpr Pte migration_shared() const { return Pte(word_ & ~(kMigrationWrite | kMigrationExclusive)); }
+    constexpr Pte migration_read_only() const { return Pte(word_ & ~kMigrationWrite); }
+    constexpr Pte migration_unused() const { return Pte(word_ & ~kSeen); }
 
     constexpr Pte with(u64 bits) const { return Pte(word_ | bits); }
     constexpr Pte without(u64 bits) const { return Pte(word_ & ~bits); }
@@ -76,6 +89,9 @@ private:
     static constexpr u64 kKindSwap = 1ull << 1;
     static constexpr u64 kKindFile = 2ull << 1;
     static constexpr u64 kKindMigration = 3ull << 1;
+    static constexpr u64 kMigrationWrite = 1ull << 4;
+    static constexpr u64 kMigrationExclusive = 1ull << 7;
+    static constexpr u64 kSeen = kAccessed | kDirty; // at the same place in present and migration entries
     u64 word_ = 0;
 };
 

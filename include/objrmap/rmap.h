@@ -38,6 +38,11 @@ void rmap_unmap(World& world, Page& page, EntryPlace place);
 void rmap_claim(World& world, Page& page, Vma& vma);
 // The present entry of a page that stays where it is, but as a migration entry: the mapping is not counted any more, its place is.
 void rmap_unmap_for_migration(World& world, Page& page);
+// The migration entry that was at place is present now and maps page, the same or the one that has taken its place. Page locked.
+void rmap_map_after_migration(World& world, Page& page, Vma& vma, EntryPlace place, Pte migration);
+// One migration entry more of page (fork); one that has gone.
+void rmap_duplicate_migration(World& world, Page& page, EntryPlace place, MapReserve& reserve);
+void rmap_drop_migration(World& world, Pte migration, EntryPlace place);
 // A present entry has come that has Pte::kLocked; one is going, whether it has or not (page.h V7).
 void rmap_mlock(World& world, Page& page);
 void rmap_munlock(World& world, Page& page, Pte pte);

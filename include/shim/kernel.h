@@ -150,6 +150,8 @@ void objr_xa_init(void *xa); /* OBJR_SIZEOF_XARRAY bytes */
 void objr_xa_destroy(void *xa);
 void *objr_xa_load(void *xa, objr_u64 index); /* any; NULL: nothing there */
 int objr_xa_insert(void *xa, objr_u64 index, void *entry); /* sleeps; -EBUSY: taken, -ENOMEM */
+/* entry in place of what is at index: something is, and nobody else changes it meanwhile. Any context, never fails. */
+void objr_xa_replace(void *xa, objr_u64 index, void *entry);
 void objr_xa_erase(void *xa, objr_u64 index); /* any, never fails */
 void *objr_xa_find(void *xa, objr_u64 *index, objr_u64 last); /* first entry at or after *index, up to last; sets *index */
 

@@ -252,7 +252,7 @@
 	CASE(spec_U4_lock_errors) \
 	CASE(spec_M7_advice_of_use) \
 	CASE(spec_M10_exclusive) \
-	CASE(spec_M10_pinned_page_stays) \
+	CASE(spec_M10_pinned_page_does_not_migrate) \
 	CASE(spec_M10_pin_makes_the_page_ones_own)
 
 /* The same, where the texts differ: each case names its scheme. */
@@ -320,6 +320,28 @@
 	CASE(spec_M7_contended) \
 	CASE(spec_M7_advice_and_locked)
 
+/* migrate.cpp: pages that go to another frame, and the revoke. */
+#define OBJR_CASES_MIGRATE(CASE) \
+	CASE(spec_P5_migration_keeps_bits) \
+	CASE(spec_U7_contents_and_bits_are_kept) \
+	CASE(spec_U7_exclusive_stays_exclusive) \
+	CASE(spec_U7_locked_and_young_are_no_obstacle) \
+	CASE(spec_U7_file_page) \
+	CASE(spec_U7_swap_cache_page) \
+	CASE(spec_M10_pinned_page_does_not_migrate) \
+	CASE(spec_U7_no_frame_left) \
+	CASE(spec_U7_certificate_catches_a_missed_mapping) \
+	CASE(spec_U7_nobodys_page) \
+	CASE(spec_U7_failing_allocations) \
+	CASE(spec_P5_fork_during_migration) \
+	CASE(spec_P5_exit_and_munmap_during_migration) \
+	CASE(spec_P5_mprotect_during_migration) \
+	CASE(spec_P5_mlock_during_migration) \
+	CASE(spec_P5_mremap_during_migration) \
+	CASE(spec_P5_split_and_remap_during_migration) \
+	CASE(spec_P5_undone_migration) \
+	CASE(command_revoke)
+
 /* pathology.cpp: what one reverse map or another is known to be bad at. */
 #define OBJR_CASES_PATHOLOGY(CASE) \
 	CASE(pathology_forking_server) \
@@ -362,6 +384,7 @@
 	EACH(command, OBJR_CASES_COMMAND) \
 	EACH(referenced, OBJR_CASES_REFERENCED) \
 	SUITE(referenced_rules, OBJR_CASES_REFERENCED_RULES) \
+	EACH(migrate, OBJR_CASES_MIGRATE) \
 	EACH(pathology, OBJR_CASES_PATHOLOGY) \
 	SUITE(compare, OBJR_CASES_COMPARE)
 

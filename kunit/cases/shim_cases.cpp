@@ -246,6 +246,8 @@ void use_xarray(objr_test* test, void* xa) {
     OBJR_EXPECT_EQ(objr_xa_find(xa, &index, ~0ULL), &entries[1]);
     OBJR_EXPECT_EQ(index, kFar);
 
+    objr_xa_replace(xa, 5, &entries[3]);
+    OBJR_EXPECT_EQ(objr_xa_load(xa, 5), &entries[3]);
     objr_xa_erase(xa, 5);
     objr_xa_erase(xa, 5);
     OBJR_EXPECT_EQ(objr_xa_load(xa, 5), nullptr);

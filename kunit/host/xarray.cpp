@@ -65,6 +65,13 @@ int objr_xa_insert(void* xa, objr_u64 index, void* entry) {
     return 0;
 }
 
+void objr_xa_replace(void* xa, objr_u64 index, void* entry) {
+    Locked locked(xa);
+    const auto found = locked.entries().find(index);
+    if (found == locked.entries().end()) die("xa_replace at %llu, where there is nothing", index);
+    found->second = entry;
+}
+
 void objr_xa_erase(void* xa, objr_u64 index) {
     Locked locked(xa);
     const auto found = locked.entries().find(index);

@@ -5,6 +5,7 @@
 //
 // A result has one line for each page that was in use, of the form that answers have. A page is acted on under its page
 // lock and quiesce (for read); nothing is held while text is written.
+#include "objrmap/migrate.h"
 #include "objrmap/reclaim.h"
 #include "objrmap/referenced.h"
 #include "query_parser.h"
@@ -87,6 +88,8 @@ struct Outcome {
     Referenced referenced;
     UnmapResult unmapped;
     WalkCost cost; // unmap
+    RevokeResult revoke;
+    Pfn from; // revoke: the frame it was in
     s32 error = 0; // failed: -errno
 };
 
@@ -108,6 +111,8 @@ public:
 
 private:
     s32 ask_referenced(World& world, Page& page);
+    s32 revoke(World& world, Page& page);
+    void look_at(World& world, const Page& page);
 
     const objr_command& command_;
     Outcome outcome_;
@@ -124,17 +129,53 @@ s32 Runner::ask_referenced(World& world, Page& page) {
     return answer.as_int();
 }
 
+// Other frames of the range are to be free at the end too, so the new one is not among them if that can be.
+s32 Runner::revoke(World& world, Page& page) {
+    Avoid avoid;
+    if (kind_of(command_.query) == QueryKind::range) {
+        const u64 end = world.pool.size() - 1;
+        avoid = {static_cast<u32>(min(command_.query.first, end)), static_cast<u32>(min(command_.query.last, end))};
+    }
+    outcome_.from = world.pool.pfn(page);
+    const Status status = revoke_page(world, page, avoid, outcome_.revoke);
+    if (Page* fresh = outcome_.revoke.fresh) {
+        look_at(world, *fresh);
+        fresh->unlock();
+        world.pool.put(*fresh);
+        outcome_.revoke.fresh = nullptr;
+    } else {
+        look_at(world, page);
+    }
+    return status.as_int();
+}
+
+void Runner::look_at(World& world, const Page& page) {
+    collect_facts(world, page, outcome_.facts);
+    outcome_.facts.refcount--; // the one that was taken to look
+}
+
+// Its last mapping has gone, or it has been truncated, or its contents are in another frame since it was found.
+static bool belongs_to_nobody(const Page& page) {
+    return page.mapping().is_none() || (page.mapping().is_anon() && !page.mapped() && !SwapSpace::cached(page));
+}
+
 PageVisitor::Step Runner::visit(World& world, Page& page) {
     PageLock lock(page);
+    if (belongs_to_nobody(page)) {
+        visit_free(world, page);
+        return Step::again;
+    }
     switch (command_.verb) {
     case OBJR_VERB_REFERENCED: outcome_.error = ask_referenced(world, page); break;
     case OBJR_VERB_UNMAP: outcome_.unmapped = unmap_page(world, page, outcome_.cost); break;
     case OBJR_VERB_MKCLEAN: outcome_.cleaned = page_mkclean(world, page); break;
+    case OBJR_VERB_REVOKE: outcome_.error = revoke(world, page); break;
     default: outcome_.error = -OBJR_EOPNOTSUPP; break;
     }
     outcome_.state = outcome_.error != 0 ? Outcome::State::failed : Outcome::State::done;
-    collect_facts(world, page, outcome_.facts);
-    outcome_.facts.refcount--; // the one that was taken to look
+    if (command_.verb != OBJR_VERB_REVOKE) {
+        look_at(world, page);
+    }
     return Step::done;
 }
 
@@ -148,8 +189,10 @@ public:
     void error(const char* message) { show_error(out_, message, format_of(command_.query)); }
 
 private:
+    void explain(const Outcome& outcome, Words& words);
     void fields(Emitter& emitter, const Outcome& outcome);
     void mappers(Emitter& emitter, const UseRows& rows);
+    void certificate(Emitter& emitter, const Certificate& certificate);
 
     const objr_command& command_;
     objr_out* out_;
@@ -183,7 +226,22 @@ void Report::fields(Emitter& emitter, const Outcome& outcome) {
         emitter.decimal("locked", referenced.at_locked ? 1 : 0);
         emitter.word("mode", peek ? "peek" : "exact");
         emitter.word("stop", name_of(referenced.cost.stop));
+    } else if (command_.verb == OBJR_VERB_REVOKE) {
+        emitter.hex("from", outcome.from.value);
+        emitter.word("to", outcome.revoke.to == RevokeResult::Destination::swap ? "swap" : "frame");
+        emitter.decimal("taken", outcome.revoke.taken);
     }
+}
+
+void Report::certificate(Emitter& emitter, const Certificate& certificate) {
+    emitter.begin_record("certificate");
+    emitter.decimal("mms", certificate.mms);
+    emitter.decimal("entries", certificate.entries);
+    emitter.decimal("present", certificate.present);
+    emitter.decimal("process_present", certificate.process_present);
+    emitter.decimal("skipped", certificate.skipped);
+    emitter.decimal("found", certificate.present + certificate.process_present);
+    emitter.end_record();
 }
 
 // Who uses it, one by one. No lock is held.
@@ -209,24 +267,54 @@ void Report::mappers(Emitter& emitter, const UseRows& rows) {
     emitter.end_array();
 }
 
+// What stood in the way, and what to do.
+void Report::explain(const Outcome& outcome, Words& words) {
+    const Certificate& certificate = outcome.revoke.certificate;
+    const bool revoke = command_.verb == OBJR_VERB_REVOKE;
+    switch (revoke ? -outcome.error : 0) {
+    case OBJR_EIO:
+        if (certificate.holds()) {
+            words.add("the swap store cannot take it");
+            return;
+        }
+        words.add("undone: a scan of all tables found it mapped yet, ").decimal(certificate.present).add(" times and ");
+        words.decimal(certificate.process_present).add(" times in processes' own: read verify");
+        return;
+    case OBJR_EBUSY: words.add("it is pinned, somebody writes to its frame: ask again when that is done"); return;
+    case OBJR_EAGAIN: words.add("it was mapped anew faster than it could be taken: ask again"); return;
+    case OBJR_ENOMEM: words.add("no frame of the pool is free to move it to, or no kernel memory: free some"); return;
+    case OBJR_ENOSPC:
+        words.add("no frame of the pool is free to move it to, and the swap space has no slot: free some pages");
+        return;
+    default: words.add("error ").decimal(static_cast<u64>(-outcome.error)); return;
+    }
+}
+
 void Report::page(const Outcome& outcome, const UseRows& rows) {
     if (outcome.state == Outcome::State::failed) {
-        WordsOf<120> why;
-        why.words.add(name_of(command_.verb)).add(" of page ").decimal(outcome.facts.number);
-        why.words.add(" failed: error ").decimal(static_cast<u64>(-outcome.error));
+        Reason why;
+        why.words.add(name_of(command_.verb)).add(" of page ").decimal(outcome.facts.number).add(" failed: ");
+        explain(outcome, why.words);
         error(why.words.c_str());
         return;
     }
     Emitter emitter(out_, format_of(command_.query));
     emitter.begin_answer();
     emitter.begin_record(name_of(command_.verb));
-    emitter.hex("pfn", outcome.facts.pfn.value);
-    emitter.decimal("index", outcome.facts.number);
+    if (outcome.revoke.to == RevokeResult::Destination::swap) { // no frame has it now
+        emitter.none("pfn");
+        emitter.none("index");
+    } else {
+        emitter.hex("pfn", outcome.facts.pfn.value);
+        emitter.decimal("index", outcome.facts.number);
+    }
     emitter.decimal("mapcount", outcome.facts.mappings);
     fields(emitter, outcome);
     emitter.end_record();
     if (command_.verb == OBJR_VERB_REFERENCED) {
         mappers(emitter, rows);
+    } else if (command_.verb == OBJR_VERB_REVOKE) {
+        certificate(emitter, outcome.revoke.certificate);
     }
     emitter.end_answer();
 }

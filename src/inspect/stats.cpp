@@ -53,7 +53,7 @@ extern "C" void objr_show_stats(objr_world* opaque, objr_out* out) {
     text.line("swap_ins", Count::swap_ins);
     text.line("swap_outs", Count::swap_outs);
     text.line("writebacks", Count::writebacks);
-    text.line("migrations", 0ull);
+    text.line("migrations", Count::migrations);
     text.line("rmap_walks", Count::rmap_walks);
     text.line("rmap_candidates", Count::rmap_candidates);
     text.line("rmap_hits", Count::rmap_hits);

@@ -141,9 +141,12 @@ bool Verifier::check_entry(const Mm& mm, const Vma* vma, Vaddr address, Pte pte)
             return OBJR_BAD("A5: mm %u has the file entry 0x%llx at 0x%llx, in vma %u which is linear", mm.id(),
                             pte.word(), address.value, vma->id);
         }
-        return pte.is_file() || pte.is_migration() ||
-               OBJR_BAD("P5: mm %u has the entry 0x%llx at 0x%llx, which is of no kind", mm.id(), pte.word(),
-                        address.value);
+        if (pte.is_migration()) {
+            return OBJR_BAD("P5: mm %u has the migration entry 0x%llx at 0x%llx, and nobody migrates", mm.id(),
+                            pte.word(), address.value);
+        }
+        return pte.is_file() || OBJR_BAD("P5: mm %u has the entry 0x%llx at 0x%llx, which is of no kind", mm.id(),
+                                         pte.word(), address.value);
     }
     const Page* page = world_.pool.page_of(pte.pfn());
     if (!page) {

@@ -107,9 +107,18 @@ Result<u32> Mm::copy_entry(Vma& child, const Vma& parent, EntryPlace from, Entry
         to.table.set(to.address, pte);
         return 0;
     }
-    Page* page = pte.is_present() ? world_.pool.page_of(pte.pfn()) : nullptr;
+    Page* page = pte.is_present() || pte.is_migration() ? world_.pool.page_of(pte.pfn()) : nullptr;
     if (!page) {
         OBJR_WARN_ON(!pte.is_none());
+        return 0;
+    }
+    if (pte.is_migration()) { // who migrates the page will find both
+        if (parent.copies_on_write()) {
+            pte = pte.migration_shared();
+            from.table.set(from.address, pte);
+        }
+        to.table.set(to.address, pte.migration_unused());
+        rmap_duplicate_migration(world_, *page, to, reserve);
         return 0;
     }
     if (parent.copies_on_write() && page->has(PageFlag::anon_exclusive) && page->pinned()) {

@@ -225,6 +225,10 @@ void Mm::take_entry(PageTable& table, Vaddr address, EntryBatch& batch) {
     if (pte.is_file()) {
         return;
     }
+    if (pte.is_migration()) {
+        rmap_drop_migration(world_, pte, {table, address});
+        return;
+    }
     if (Page* page = world_.pool.page_of(pte.pfn()); !OBJR_WARN_ON(!pte.is_present() || !page)) {
         rmap_note_dirty(*page, pte);
         rmap_munlock(world_, *page, pte);

@@ -36,6 +36,10 @@ struct Replaced {
 // The entry at address becomes fresh. The table is locked. True: a page was taken out.
 static bool replace_entry(World& world, PageTable& table, Vaddr address, Pte fresh, Replaced& replaced) {
     const Pte old = table.exchange(address, fresh);
+    if (old.is_migration()) {
+        rmap_drop_migration(world, old, {table, address});
+        return false;
+    }
     if (!old.is_present()) {
         OBJR_WARN_ON(!old.is_none() && !old.is_file());
         return false;
@@ -176,7 +180,7 @@ void Mm::populate_range(Vaddr start, Vaddr end) {
 
 u64 Mm::cut_nonlinear_locked(Vma& vma, u64 first) {
     return replace_entries(vma, vma.start, vma.end, OBJR_MMAP_LOCK_NOT_HELD, [&](Vaddr address, Pte pte) {
-        const Page* page = pte.is_present() ? world_.pool.page_of(pte.pfn()) : nullptr;
+        const Page* page = pte.is_present() || pte.is_migration() ? world_.pool.page_of(pte.pfn()) : nullptr;
         return page && page->index >= first ? vma.entry_without(*page, address) : pte;
     });
 }

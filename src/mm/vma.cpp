@@ -160,6 +160,8 @@ void Mm::protect_locked(Vaddr start, Vaddr end, u32 flags, objr_held held) {
             for (Vaddr at = part.start; at < part.end; at += kPageSize) {
                 if (Pte pte = part.table->get(at); pte.is_present()) {
                     part.table->set(at, pte.without(taken).with(given));
+                } else if (pte.is_migration() && (taken & Pte::kWrite) != 0) {
+                    part.table->set(at, pte.migration_read_only());
                 }
             }
         }

@@ -131,12 +131,44 @@ Result<Page*> Pool::allocate_locked() {
         remove(free_, *page);
         push_back(inactive_, *page);
     }
-    page->clear(PageFlag::free);
-    page->set(PageFlag::lru);
-    // Before the count: nobody gets a reference, and so the lock, of a page that is free.
-    OBJR_WARN_ON(!page->try_lock());
-    page->refcount.store_release(1);
+    make_new(*page);
     return page;
+}
+
+// From the other end of the list: pages of the range that have just been freed are at this one.
+Result<Page*> Pool::allocate_locked_outside(u32 first, u32 last) {
+    Page* page;
+    {
+        Guard guard(lock_);
+        u32 n = free_.first;
+        while (n != Page::kNoLink && first <= n && n <= last) {
+            n = pages_[n].lru_next;
+        }
+        if (n == Page::kNoLink) {
+            return Errno{OBJR_ENOMEM};
+        }
+        page = &pages_[n];
+        remove(free_, *page);
+        push_back(inactive_, *page);
+    }
+    make_new(*page);
+    return page;
+}
+
+// Before the count: nobody gets a reference, and so the lock, of a page that is free.
+void Pool::make_new(Page& page) {
+    page.clear(PageFlag::free);
+    page.set(PageFlag::lru);
+    OBJR_WARN_ON(!page.try_lock());
+    page.refcount.store_release(1);
+}
+
+void Pool::activate(Page& page) {
+    Guard guard(lock_);
+    if (!page.set(PageFlag::active)) {
+        remove(inactive_, page);
+        push_back(active_, page);
+    }
 }
 
 void Pool::put(Page& page) {

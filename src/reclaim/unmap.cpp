@@ -92,7 +92,8 @@ private:
     // The order of M10: the entry, then pins, then the flag. The table is locked: nobody pins in between.
     Visit take(const Mapping& mapping) {
         const Pte old = mapping.table.exchange(mapping.address, Pte());
-        if (page_.has(PageFlag::anon_exclusive)) {
+        const bool exclusive = page_.has(PageFlag::anon_exclusive);
+        if (exclusive) {
             if (page_.pinned()) {
                 mapping.table.set(mapping.address, old);
                 return refuse(Refusal::pinned, mapping);
@@ -101,7 +102,7 @@ private:
         }
         rmap_note_dirty(page_, old);
         rmap_munlock(world_, page_, old);
-        const Pte left = what_is_left(mapping, old);
+        const Pte left = what_is_left(mapping, old, exclusive ? Pte::Exclusive::yes : Pte::Exclusive::no);
         if (!left.is_none()) {
             mapping.table.set(mapping.address, left);
         }
@@ -117,12 +118,12 @@ private:
         return Visit::go_on;
     }
 
-    Pte what_is_left(const Mapping& mapping, Pte old) {
+    Pte what_is_left(const Mapping& mapping, Pte old, Pte::Exclusive exclusive) {
         if (mapping.vma.has(VmFlag::nonlinear)) {
             return mapping.vma.entry_without(page_, mapping.address);
         }
         if (mode_ == UnmapMode::migrate) {
-            return Pte::migration(world_.pool.pfn(page_), old.writable());
+            return old.to_migration(exclusive);
         }
         if (!page_.mapping().is_anon()) {
             return Pte();

@@ -291,4 +291,15 @@ void FileMapping::drop_page_locked(Page& page) {
     world_.pool.put(page);
 }
 
+// Who finds fresh from here on waits for its lock; who has found old and waits for its lock sees that it is not the file's any more.
+void FileMapping::replace_page_locked(Page& old, Page& fresh) {
+    OBJR_WARN_ON(!old.locked() || !fresh.locked() || old.mapping() != MappingWord::file(this));
+    fresh.index = old.index;
+    fresh.set_mapping(MappingWord::file(this));
+    world_.pool.get(fresh); // the cache's
+    pages_.replace(old.index, &fresh);
+    old.set_mapping(MappingWord());
+    world_.pool.put(old);
+}
+
 } // namespace objr

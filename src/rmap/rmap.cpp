@@ -120,7 +120,41 @@ void rmap_unmap(World& world, Page& page, EntryPlace place) {
     one_mapping_less(world, page);
 }
 
+// ---- migration entries: a place in the map, but no mapping
+
 void rmap_unmap_for_migration(World& world, Page& page) { one_mapping_less(world, page); }
+
+// The object stays as it is but where the scheme counts what is mapped.
+void rmap_map_after_migration(World& world, Page& page, Vma& vma, EntryPlace place, Pte migration) {
+    if (!map_again(page)) {
+        Scheme& scheme = world.scheme();
+        if (page.mapping().is_anon()) {
+            if (scheme.traits.counts_mapped) {
+                scheme.adopt(page, vma, place.address, Exclusivity::uncertain);
+            }
+            world.counters.add(Count::anon_pages);
+        }
+        world.counters.add(Count::mapped_pages);
+        page.mapcount.fetch_add(1);
+    }
+    if (migration.migration_exclusive()) {
+        page.set(PageFlag::anon_exclusive);
+    }
+    one_mapping_more(world, page);
+}
+
+// The generation tells the one who migrates the page that there is an entry where he may have looked already.
+void rmap_duplicate_migration(World& world, Page& page, EntryPlace place, MapReserve& reserve) {
+    note_entry(world, page, place, reserve);
+    page.mappings_changed();
+}
+
+void rmap_drop_migration(World& world, Pte migration, EntryPlace place) {
+    Page* page = world.pool.page_of(migration.pfn());
+    if (Scheme& scheme = world.scheme(); scheme.traits.tracks_entries && !OBJR_WARN_ON(!page)) {
+        scheme.entry_cleared(*page, place);
+    }
+}
 
 void rmap_mlock(World& world, Page& page) {
     if (page.lock_mapping()) {

@@ -42,16 +42,18 @@ Status FileMapping::sync(u64 first, u64 last, bool datasync) {
 
 // Make the first dirty page in [pgoff, last] clean and copy it; sets pgoff. False: there is none.
 bool FileMapping::clean_next(u64& pgoff, u64 last, void* copy) {
-    for (;; pgoff++) {
+    for (;;) {
         SharedGuard quiesce(world_.quiesce);
         Page* page = find_page_from(pgoff, last);
         if (!page) {
             return false;
         }
         bool dirty = false;
+        bool gone = false; // truncated, or migrated: then another page is there
         {
             PageLock lock(*page);
-            if (page->mapping() == MappingWord::file(this)) {
+            gone = page->mapping() != MappingWord::file(this);
+            if (!gone) {
                 page_mkclean(world_, *page);
                 dirty = page->clear(PageFlag::dirty);
             }
@@ -60,9 +62,10 @@ bool FileMapping::clean_next(u64& pgoff, u64 last, void* copy) {
             }
         }
         world_.pool.put(*page);
-        if (dirty || pgoff == last) {
+        if (dirty || (!gone && pgoff == last)) {
             return dirty;
         }
+        pgoff += gone ? 0 : 1;
         objr_cond_resched();
     }
 }
@@ -81,10 +84,20 @@ Status FileMapping::write_copy(u64 pgoff, const void* copy) {
 // After a write that failed; a page that has been truncated meanwhile has nothing to write any more.
 void FileMapping::make_dirty(u64 pgoff) {
     SharedGuard quiesce(world_.quiesce);
-    if (Page* page = find_page(pgoff)) {
-        page->set(PageFlag::dirty);
-        note_dirty();
+    while (Page* page = find_page(pgoff)) {
+        bool done = false;
+        {
+            PageLock lock(*page);
+            done = page->mapping() == MappingWord::file(this); // else it was truncated or has gone to another frame
+            if (done) {
+                page->set(PageFlag::dirty);
+                note_dirty();
+            }
+        }
         world_.pool.put(*page);
+        if (done) {
+            return;
+        }
     }
 }
 
@@ -165,20 +178,24 @@ u64 FileMapping::zap_beyond(Mm& mm, u64 first) {
 // Drop the pages at and beyond size, and clear what is beyond it in the last page. One that is mapped stays: the file has grown
 // again since. Under its page lock a page that is not mapped stays so.
 void FileMapping::cut_cache(u64 size) {
-    for (u64 pgoff = size >> kPageShift; Page* page = find_page_from(pgoff); pgoff++) {
+    for (u64 pgoff = size >> kPageShift; Page* page = find_page_from(pgoff);) {
         SharedGuard quiesce(world_.quiesce);
         {
             PageLock lock(*page);
             u64 start = pgoff << kPageShift;
             if (page->mapping() != MappingWord::file(this)) {
-                // it went by itself
+                // it went by itself, or another has come in its place: look again
             } else if (start < size) {
                 u8* bytes = static_cast<u8*>(world_.pool.address(*page));
                 for (u64 i = size - start; i < kPageSize; i++) {
                     bytes[i] = 0;
                 }
-            } else if (!page->mapped()) {
-                drop_page_locked(*page);
+                pgoff++;
+            } else {
+                if (!page->mapped()) {
+                    drop_page_locked(*page);
+                }
+                pgoff++;
             }
         }
         world_.pool.put(*page);

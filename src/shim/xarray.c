@@ -30,6 +30,12 @@ int objr_xa_insert(void *xa, objr_u64 index, void *entry)
 	return xa_insert(xa, index, entry, GFP_KERNEL);
 }
 
+void objr_xa_replace(void *xa, objr_u64 index, void *entry)
+{
+	/* There is a node with the slot: nothing is allocated. */
+	WARN_ON(xa_is_err(xa_store(xa, index, entry, GFP_NOWAIT)));
+}
+
 void objr_xa_erase(void *xa, objr_u64 index)
 {
 	xa_erase(xa, index);

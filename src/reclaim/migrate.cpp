@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "objrmap/migrate.h"
+
+#include "objrmap/reclaim.h"
+#include "objrmap/world.h"
+
+namespace objr {
+
+// ---- migration entries become mappings
+
+namespace {
+
+// Looks for the migration entries of one page, at every candidate, and makes them present entries of another (or of itself).
+class Restorer final : public CandidateVisitor {
+public:
+    Restorer(World& world, const Page& old, Page& target)
+        : world_(world), old_pfn_(world.pool.pfn(old)), target_(target) {}
+
+    u32 restored() const { return restored_; }
+
+    Visit candidate(Vma& vma, Vaddr address, Why) override {
+        if (PageTable* table = vma.mm->tables().leaf(address)) {
+            Guard guard(table->lock);
+            look_at(vma, {*table, address});
+        }
+        return Visit::go_on;
+    }
+
+    // It may have become nonlinear since its entries were taken.
+    Visit nonlinear(Vma& vma) override {
+        const PageTables& tables = vma.mm->tables();
+        for (auto part = tables.first_part(vma.start, vma.end); part.table;
+             part = tables.first_part(part.end, vma.end)) {
+            Guard guard(part.table->lock);
+            for (Vaddr at = part.start; at < part.end; at += kPageSize) {
+                look_at(vma, {*part.table, at});
+            }
+        }
+        return Visit::go_on;
+    }
+
+private:
+    void look_at(Vma& vma, EntryPlace place) {
+        const Pte pte = place.table.get(place.address);
+        if (!pte.is_migration() || pte.pfn() != old_pfn_) {
+            return;
+        }
+        world_.pool.get(target_);
+        place.table.set(place.address, present_entry(vma, pte));
+        rmap_map_after_migration(world_, target_, vma, place, pte);
+        if (vma.has(VmFlag::locked)) {
+            rmap_mlock(world_, target_);
+        }
+        vma.mm->resident_add(1);
+        restored_++;
+    }
+
+    // What the Vma permits may have changed; under the table lock it is what its other entries say, or is about to be.
+    Pte present_entry(const Vma& vma, Pte pte) const {
+        const bool any = vma.has(VmFlag::read) || vma.has(VmFlag::write) || vma.has(VmFlag::exec);
+        const bool write = pte.migration_write() && vma.has(VmFlag::write);
+        return Pte::present(world_.pool.pfn(target_), pte.migration_seen() | (any ? Pte::kUser : 0) |
+                                                          (write ? Pte::kWrite : 0) |
+                                                          (vma.has(VmFlag::exec) ? 0 : Pte::kNoExecute) |
+                                                          (vma.has(VmFlag::locked) ? Pte::kLocked : 0));
+    }
+
+    World& world_;
+    const Pfn old_pfn_;
+    Page& target_;
+    u32 restored_ = 0;
+};
+
+} // namespace
+
+// The walk meets parents before their children. An entry that fork has copied behind its back changes the page's generation: then it
+// begins anew.
+void Migration::put_entries_back(Page& target) {
+    // The address of an anonymous page may change in mremap, which knows the old page by the entry; a scheme that keeps the entries
+    // has given them to the new one.
+    Page& found_by = is_anon_ && !world_.scheme().traits.tracks_entries ? old_ : target;
+    for (bool again = true; again; objr_cond_resched()) {
+        const u32 before = old_.generation();
+        Restorer restorer(world_, old_, target);
+        WalkCost cost;
+        rmap_visit_candidates(world_, found_by, {}, restorer, cost);
+        again = old_.generation() - before != (&target == &old_ ? restorer.restored() : 0);
+    }
+}
+
+// ---- steps
+
+Migration::~Migration() { undo(); }
+
+Status Migration::start(const Avoid& avoid) {
+    OBJR_WARN_ON(!old_.locked());
+    is_anon_ = old_.mapping().is_anon();
+    if (!is_anon_ && !old_.mapping().is_file()) {
+        return Errno{OBJR_ENOENT};
+    }
+    if (is_anon_ && !old_.mapped() && !SwapSpace::cached(old_)) {
+        return Errno{OBJR_ENOENT}; // its last mapping has gone; who looks at it is the last to have it
+    }
+    fresh_ = OBJR_TRY(avoid.first <= avoid.last ? world_.pool.allocate_locked_outside(avoid.first, avoid.last)
+                                                : world_.pool.allocate_locked());
+    return {};
+}
+
+Status Migration::unmap() {
+    constexpr u32 kAttempts = 100; // fork may be faster for a while
+    if (is_anon_ && old_.mapped()) {
+        world_.scheme().hold(old_);
+        held_ = true;
+    }
+    unmapped_ = true;
+    for (u32 attempt = 0; old_.mapped(); attempt++) {
+        WalkCost cost;
+        const UnmapResult result = try_to_unmap(world_, old_, UnmapMode::migrate, cost);
+        taken_ += result.taken;
+        if (result.why == Refusal::pinned) {
+            return Errno{OBJR_EBUSY};
+        }
+        if (old_.mapped() && attempt == kAttempts) {
+            return Errno{OBJR_EAGAIN};
+        }
+        objr_cond_resched();
+    }
+    return {};
+}
+
+void Migration::undo() {
+    if (unmapped_) {
+        unmapped_ = false;
+        put_entries_back(old_);
+        let_object_go();
+    }
+    if (fresh_) {
+        fresh_->unlock();
+        world_.pool.put(*fresh_);
+        fresh_ = nullptr;
+    }
+}
+
+void Migration::let_object_go() {
+    if (held_) {
+        world_.scheme().release(old_);
+        held_ = false;
+    }
+}
+
+// Page cache and swap cache say the new page from now on; who has found the old one waits for its lock, and looks again.
+void Migration::take_object_over() {
+    Page& fresh = *fresh_;
+    for (PageFlag flag : {PageFlag::dirty, PageFlag::referenced, PageFlag::uptodate}) {
+        if (old_.has(flag)) {
+            fresh.set(flag);
+        }
+    }
+    if (old_.has(PageFlag::active)) {
+        world_.pool.activate(fresh);
+    }
+    world_.scheme().transfer(world_, old_, fresh);
+    if (FileMapping* file = old_.mapping().file_mapping()) {
+        file->replace_page_locked(old_, fresh);
+    } else if (SwapSpace::cached(old_)) {
+        world_.swap.replace_locked(old_, fresh);
+    }
+    old_.clear(PageFlag::dirty);
+}
+
+// Who has taken out an entry of a shared page holds its reference until no translation is left through which it could be written to.
+// Those who only wait for its lock look the same: so this is not for ever.
+void Migration::wait_for_writers() {
+    constexpr u32 kPatience = 1000;
+    constexpr s32 kExpected = 2; // the caller's and the page cache's
+    for (u32 i = 0; i < kPatience && !is_anon_ && old_.refcount.load() > kExpected; i++) {
+        objr_cond_resched();
+    }
+}
+
+Page& Migration::settle() {
+    wait_for_writers();
+    objr_copy_page(world_.pool.address(*fresh_), world_.pool.address(old_));
+    take_object_over();
+    put_entries_back(*fresh_);
+    unmapped_ = false;
+    let_object_go();
+    world_.counters.add(Count::migrations);
+    Page& fresh = *fresh_;
+    fresh_ = nullptr;
+    return fresh;
+}
+
+Result<Page*> migrate_page(World& world, Page& page) {
+    Migration migration(world, page);
+    OBJR_TRY_STATUS(migration.start({}));
+    OBJR_TRY_STATUS(migration.unmap());
+    return &migration.settle();
+}
+
+} // namespace objr
