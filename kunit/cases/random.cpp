@@ -6,6 +6,7 @@
 #include "model.h"
 #include "unmap_fixture.h"
 
+#include "objrmap/migrate.h"
 #include "objrmap/referenced.h"
 #include "objrmap/text.h"
 
@@ -99,7 +100,7 @@ private:
 
     void one_step() {
         const u32 p = static_cast<u32>(random_.below(kP));
-        switch (random_.below(22)) {
+        switch (random_.below(24)) {
         case 0:
         case 1: return map(p);
         case 2: return unmap(p);
@@ -116,6 +117,8 @@ private:
         case 13: return use_the_map(p, static_cast<u32>(random_.below(kN)));
         case 14:
         case 15: return load(p, static_cast<u32>(random_.below(kN)));
+        case 22:
+        case 23: return consume(p);
         default: return store(p, static_cast<u32>(random_.below(kN)));
         }
     }
@@ -237,6 +240,47 @@ private:
             expect(result.answer != Unmapped::success || !processes_[p]->pte(n).is_present(),
                    "an unmapped page is present");
         }
+    }
+
+    // Asked who uses it, made clean, moved to another frame: nobody sees anything of it.
+    void consume(u32 p) {
+        operation_ = "consume";
+        const Range range = any_range();
+        for (u32 n = range.first; n < range.last; n++) {
+            if (Page* page = processes_[p]->page(n)) {
+                const u32 before = page->mappings();
+                consume_page(*page);
+                Page* now = processes_[p]->page(n);
+                // A nonlinear view of the object gets it back with the next fault.
+                const bool all = now && now->mappings() == before;
+                expect(all || model_->slots[p][n].object, "a mapping was lost");
+            }
+        }
+    }
+
+    void consume_page(Page& page) {
+        SharedGuard quiesce(world_->quiesce);
+        world_->pool.get(page);
+        {
+            PageLock lock(page);
+            const u64 what = random_.below(6);
+            UseRows rows;
+            if (what < 3) {
+                const u32 mappings = page.mappings();
+                const Result<Referenced> uses = page_referenced(*world_, page, static_cast<ReferencedMode>(what), rows);
+                expect(uses && (*uses).young <= mappings, "more uses than mappings");
+            } else if (what == 3) {
+                page_mkclean(*world_, page);
+                expect(page_mkclean(*world_, page) == 0, "not clean after it was made clean");
+            } else if (const Result<Page*> fresh = migrate_page(*world_, page)) {
+                expect(!page.mapped(), "a page is mapped that has gone to another frame");
+                fresh->unlock();
+                world_->pool.put(**fresh);
+            } else {
+                fail("a page could not be moved");
+            }
+        }
+        world_->pool.put(page);
     }
 
     // The first error of bringing a range in, as a lock does: what is private and may be written is copied then.

@@ -200,6 +200,22 @@ std::string show(objr_world* world, Random& random) {
     return out.text;
 }
 
+int command(objr_world* world, Random& random) {
+    static constexpr const char* kVerbs[] = {"referenced", "unmap", "mkclean", "revoke", "revoke"};
+    std::string words = kVerbs[random.below(std::size(kVerbs))];
+    switch (random.below(4)) {
+    case 0: words += " file crowd pgoff " + std::to_string(random.below(kObjectPages)); break;
+    case 1: words += " file crowded pgoff " + std::to_string(random.below(kObjectPages)); break;
+    default: words += " page " + std::to_string(511 - random.below(80)); break;
+    }
+    objr_command command;
+    objr_command_parse(&command, words.data(), words.size());
+    objr_out out;
+    const int result = objr_run_command(world, &command, &out);
+    EXPECT_NE(result, -OBJR_EINVAL) << words << ": " << out.text;
+    return result;
+}
+
 TEST(ManyThreads, everything_at_once) {
     objr_test body;
     objr_test* test = &body;
@@ -234,6 +250,11 @@ TEST(ManyThreads, everything_at_once) {
         });
         for (int i = 0; i < 2; i++)
             threads.run([&](Random& random) { show(world.handle(), random); });
+        for (int i = 0; i < 2; i++)
+            threads.run([&](Random& random) {
+                // A full scan has found an entry that the reverse map did not know of.
+                EXPECT_NE(command(world.handle(), random), -OBJR_EIO);
+            });
         threads.run([&](Random& random) {
             char reason[120];
             u32 count = 0;
