@@ -252,7 +252,7 @@
 	CASE(spec_U4_lock_errors) \
 	CASE(spec_M7_advice_of_use) \
 	CASE(spec_M10_exclusive) \
-	CASE(spec_M10_pinned_page_does_not_migrate) \
+	CASE(spec_M10_pinned_page_stays) \
 	CASE(spec_M10_pin_makes_the_page_ones_own)
 
 /* The same, where the texts differ: each case names its scheme. */
