@@ -316,6 +316,7 @@
 	CASE(spec_C7_locked_file_page) \
 	CASE(spec_C8_referenced_stops_early) \
 	CASE(spec_C9_locked_and_may_share) \
+	CASE(spec_C13_referenced_and_nonlinear) \
 	CASE(spec_M7_page_lock_is_tried) \
 	CASE(spec_M7_contended) \
 	CASE(spec_M7_advice_and_locked)

@@ -338,6 +338,28 @@ OBJR_TEST(spec_C9_locked_and_may_share) {
     OBJR_EXPECT_EQ(ask(test, *world, *a.page(4), kLazy).count, 0);
 }
 
+// A use through a nonlinear view counts for nothing in 2.6.24, and does today.
+OBJR_TEST(spec_C13_referenced_and_nonlinear) {
+    for (const char* scheme : {"classic", "chain"}) {
+        TestWorld world(test, 1, 4, scheme);
+        Object object(test, world, "window", 8);
+        Process a(test, world);
+        Process b(test, world);
+        OBJR_ASSERT(a.alive() && b.alive());
+        OBJR_ASSERT(a.map(0, 8, kShared, object.get()) && b.map(0, 8, kShared, object.get()));
+        OBJR_ASSERT(b.mm().remap(at(5), kPageSize, 2, Populate::no));
+        a.store(2, 7);
+        OBJR_EXPECT_EQ(b.load(5), 7);
+        Page& page = *a.page(2);
+        OBJR_EXPECT_EQ(page.mappings(), 2);
+        const bool sees = world.is("chain");
+        OBJR_EXPECT_EQ(ask(test, *world, page, kPeek).count, sees ? 2 : 1);
+        OBJR_EXPECT_EQ(ask(test, *world, page, kExact).count, sees ? 2 : 1);
+        OBJR_EXPECT_EQ(b.pte(5).young(), !sees);
+        OBJR_EXPECT_EQ(count_mappers(*world, page), 2); // who maps it is another question
+    }
+}
+
 // ---- today's Linux
 
 OBJR_TEST(spec_M7_page_lock_is_tried) {

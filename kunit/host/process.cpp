@@ -350,6 +350,19 @@ void Process::exit() {
     if (mm_ != nullptr) objr_mm_put(std::exchange(mm_, nullptr));
 }
 
+bool Process::translation(objr_u64 address, objr_u64* pfn) const {
+    std::lock_guard guard(state_->pte_lock);
+    const auto found = state_->ptes.find(page_of(address));
+    if (found == state_->ptes.end()) return false;
+    *pfn = found->second.pfn;
+    return true;
+}
+
+void Process::plant(objr_u64 address, objr_u64 pfn) {
+    std::lock_guard guard(state_->pte_lock);
+    state_->ptes[page_of(address)] = {pfn, false, true, false};
+}
+
 // ---- the processor ----------------------------------------------------------------------------------------------------
 
 int Process::fault(objr_u64 address, bool write) {

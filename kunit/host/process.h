@@ -59,6 +59,10 @@ public:
     void begin_exit();
     void exit();
 
+    // What the process's own tables have for address; and a mistake: an entry that the core knows nothing of.
+    bool translation(objr_u64 address, objr_u64* pfn) const;
+    void plant(objr_u64 address, objr_u64 pfn);
+
     Outcome load(objr_u64 address, std::uint8_t* byte);
     Outcome store(objr_u64 address, std::uint8_t byte);
 

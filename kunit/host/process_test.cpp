@@ -234,6 +234,54 @@ TEST_F(Processes, spec_M8_referenced_is_exact) {
         process->exit();
 }
 
+// A page that is taken away is in no process's own tables either; where the scan finds one there, nothing has happened.
+TEST_F(Processes, spec_U7_revoke_clears_the_processes_tables) {
+    Process parent(world, "parent");
+    Process child(world, "child");
+    Process stranger(world, "stranger");
+    ASSERT_EQ(parent.map(kBase, 2 * kPage, 0, kReadWrite), 0);
+    ASSERT_EQ(stranger.map(kBase, 2 * kPage, 0, kReadWrite), 0);
+    EXPECT_EQ(parent.store(kBase, 7), Outcome::kOk);
+    ASSERT_EQ(parent.fork(child), 0);
+    EXPECT_EQ(read(child, kBase), 7);
+    EXPECT_EQ(stranger.store(kBase, 9), Outcome::kOk);
+    const auto revoke = [&](int expected) {
+        const std::string words = "revoke pid " + std::to_string(parent.pid()) + " addr " + std::to_string(kBase);
+        objr_command command;
+        objr_command_parse(&command, words.data(), words.size());
+        objr_out out;
+        EXPECT_EQ(objr_run_command(world, &command, &out), expected) << out.text;
+        return out.text;
+    };
+    const auto frame = [&] {
+        objr_u64 pfn = 0;
+        EXPECT_TRUE(parent.translation(kBase, &pfn));
+        return pfn;
+    };
+    EXPECT_EQ(read(parent, kBase), 7);
+    const objr_u64 before = frame();
+    EXPECT_NE(revoke(0).find(" to=frame taken=2\ncertificate mms=3 "), std::string::npos);
+    objr_u64 pfn = 0;
+    EXPECT_FALSE(parent.translation(kBase, &pfn) || child.translation(kBase, &pfn));
+    EXPECT_EQ(read(child, kBase), 7);
+    EXPECT_EQ(read(parent, kBase), 7);
+    EXPECT_NE(frame(), before);
+    verify();
+
+    stranger.plant(kBase + kPage, frame());
+    const objr_u64 kept = frame();
+    EXPECT_NE(revoke(-OBJR_EIO).find("undone: a scan of all tables found it mapped yet, 0 times and 1 times in"),
+              std::string::npos);
+    EXPECT_EQ(read(parent, kBase), 7);
+    EXPECT_EQ(frame(), kept);
+    EXPECT_EQ(stranger.unmap(kBase + kPage, kPage), 0);
+    verify();
+    EXPECT_EQ(parent.store(kBase, 8), Outcome::kOk);
+    EXPECT_EQ(read(child, kBase), 7);
+    for (Process* process : {&parent, &child, &stranger})
+        process->exit();
+}
+
 TEST_F(Processes, exhausted_pool_is_a_bus_error_and_nothing_is_lost) {
     Process process(world, "glutton");
     ASSERT_EQ(process.map(kBase, 1024 * kPage, 0, kReadWrite), 0);
