@@ -244,6 +244,7 @@
 	CASE(spec_U5_many_rounds_with_forks) \
 	CASE(spec_U5_swap_in_without_memory) \
 	CASE(spec_U5_no_slot_left) \
+	CASE(spec_U5_store_takes_nothing) \
 	CASE(spec_U5_failing_allocations) \
 	CASE(spec_A4_swapped_and_moved) \
 	CASE(spec_U4_locked_pages_are_counted) \

@@ -441,6 +441,34 @@ OBJR_TEST(spec_U5_no_slot_left) {
     }
 }
 
+// Out of the page tables, but the store takes nothing: the page waits in the swap cache for who wants it back.
+OBJR_TEST(spec_U5_store_takes_nothing) {
+    if (!objr_test_can_fail_allocations()) {
+        OBJR_TEST_SKIP("no failing allocations here");
+    }
+    TestWorld world(test);
+    Process a(test, world);
+    OBJR_ASSERT(a.alive() && a.map(0, 2));
+    a.store(0, 5);
+    Page* page = a.page(0);
+    UnmapResult result;
+    for (u32 i = 0; i < 8 && page->mapped(); i++) {
+        objr_test_fail_nth_allocation(1);
+        result = unmap_once(world, *page);
+        objr_test_fail_nth_allocation(0);
+    }
+    OBJR_ASSERT_EQ(result.answer, Unmapped::success);
+    OBJR_EXPECT_EQ(result.why, Refusal::not_written);
+    OBJR_EXPECT(SwapSpace::cached(*page) && !page->mapped() && a.pte(0).is_swap());
+    OBJR_EXPECT(world.verify());
+    OBJR_EXPECT_EQ(a.load(0), 5);
+    OBJR_EXPECT(a.page(0) == page && !SwapSpace::cached(*page));
+    OBJR_EXPECT_EQ(world->counters.sum(Count::swap_ins), 0);
+    OBJR_ASSERT_EQ(unmap_at(world, a, 0).answer, Unmapped::success);
+    OBJR_EXPECT(page->has(PageFlag::free));
+    OBJR_EXPECT_EQ(a.load(0), 5);
+}
+
 OBJR_TEST(spec_U5_failing_allocations) {
     if (!objr_test_can_fail_allocations()) {
         OBJR_TEST_SKIP("no failing allocations here");

@@ -10,6 +10,7 @@
 #include <array>
 #include <atomic>
 #include <memory>
+#include <thread>
 
 namespace {
 
@@ -149,5 +150,33 @@ void run_threads(const char* scheme, bool switching) {
 TEST_P(SwapUnder, spec_U5_pages_taken_while_processes_run) { run_threads(GetParam(), false); }
 
 TEST(Swap, spec_U5_pages_taken_while_schemes_are_switched) { run_threads("chain", true); }
+
+// Who waits for the lock of a cached page looks again: the page may have left the cache, and its frame be somebody else's.
+TEST(Swap, spec_U5_a_page_that_was_waited_for_is_looked_at_again) {
+    objr_test body;
+    objr_test* test = &body;
+    TestWorld world(test);
+    Process a(test, world);
+    Process b(test, world);
+    ASSERT_TRUE(a.map(0, 1));
+    a.store(0, 5);
+    ASSERT_TRUE(a.fork_to(b));
+    ASSERT_EQ(unmap_at(world, a, 0).answer, Unmapped::success);
+    const SwapEntry entry = a.pte(0).swap_entry();
+    Result<Page*> read = world->swap.read_locked(entry);
+    ASSERT_TRUE(read);
+    Page& page = **read;
+    std::thread waiter([&] { EXPECT_EQ(b.load(0), 5U); });
+    while (page.refcount.load() < 3) // the cache's, ours, the waiter's
+        std::this_thread::yield();
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    world->swap.remove_from_cache_locked(page);
+    *static_cast<u64*>(world->pool.address(page)) = 99;
+    page.unlock();
+    waiter.join();
+    EXPECT_EQ(a.load(0), 5U);
+    EXPECT_EQ(a.page(0), b.page(0));
+    world->pool.put(page);
+}
 
 } // namespace
