@@ -26,7 +26,7 @@
 //   Mm::upper_lock       spin          Vma::anon_vma (none -> set)
 //   PageTables' own      spin          installation of upper page-table entries
 //   PageTable::lock      spin          the 512 entries of one leaf table                fork, mremap: source, then target (nested)
-//   pte_chain            spin          the chains of some pages (by number)
+//   pte_chain            spin          the chains of some pages (by number)             migration: two, by their places (nested)
 //   SwapSpace::lock      spin          slots of the swap space, their free list
 //   Pool::lock           spin          free list, LRU lists
 //
