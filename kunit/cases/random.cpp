@@ -445,9 +445,9 @@ private:
     const char* operation_ = "start";
 };
 
-// Guest and host differ in speed by a factor of hundreds: kRandomSteps is what each can do in half a second, since it is done under
+// Guest and host differ in speed by a factor of hundreds: kRandomSteps is what each can do in half a second or less, since it is done under
 // each scheme.
-constexpr u32 kRandomSteps = __STDC_HOSTED__ ? 2000 : 150;
+constexpr u32 kRandomSteps = __STDC_HOSTED__ ? 1000 : 150;
 
 void run_sequence(objr_test* test, u64 seed, u32 levels, u32 switch_every = 0) {
     void* memory = objr_kvzalloc(sizeof(Sequence)); // too large for a kernel stack
