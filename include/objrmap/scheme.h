@@ -164,7 +164,7 @@ public:
     // no present mapping. Its migration entries are to's from now on: the events below may name either page for them.
     // Inline, as all that is not pure here: no object then has the table of functions of Scheme itself, which needs the C++ runtime.
     virtual void transfer(World&, Page& from, Page& to) {
-        to.index = from.index;
+        to.index = read_once(from.index);
         to.set_mapping(from.mapping());
     }
     // Between hold and release the object of an anonymous page can be walked even when the page is not mapped (migration).
