@@ -310,6 +310,19 @@ int Process::protect(objr_u64 address, objr_u64 bytes, objr_u32 flags) {
     return 0;
 }
 
+int Process::remap(objr_u64 address, objr_u64 bytes, objr_u64 pgoff, objr_u32 flags) {
+    std::unique_lock guard(state_->mmap_lock);
+    const MappedVma* vma = vma_at(address);
+    if (vma == nullptr || address + bytes > vma->end || !(vma->flags & OBJR_VM_SHARED)) return -OBJR_EINVAL;
+    return objr_mm_remap(mm_, address, bytes, pgoff, flags);
+}
+
+int Process::advise(objr_u64 address, objr_u64 bytes, objr_u32 advice) {
+    std::unique_lock guard(state_->mmap_lock);
+    if (!all_mapped(address, address + bytes)) return -OBJR_ENOMEM;
+    return objr_mm_advise(mm_, address, bytes, advice);
+}
+
 // open of each child's VMA, then the kernel copies what PTEs the parent still has, writable ones included.
 int Process::fork(Process& child) {
     std::unique_lock guard(state_->mmap_lock);

@@ -53,6 +53,9 @@ public:
     int unmap(objr_u64 address, objr_u64 bytes);
     int move(objr_u64 from, objr_u64 to, objr_u64 bytes);
     int protect(objr_u64 address, objr_u64 bytes, objr_u32 flags);
+    // The ioctls of those names, for ranges that the kernel side lets through. advice: OBJR_ADVISE_*.
+    int remap(objr_u64 address, objr_u64 bytes, objr_u64 pgoff, objr_u32 flags = 0);
+    int advise(objr_u64 address, objr_u64 bytes, objr_u32 advice);
     // All of this process's memory appears in child, which is new.
     int fork(Process& child);
     // Nobody runs in it any more; what it maps is there yet.

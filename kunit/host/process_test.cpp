@@ -13,6 +13,7 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
@@ -32,7 +33,7 @@ constexpr objr_u32 kReadWrite = OBJR_VM_READ | OBJR_VM_WRITE | OBJR_VM_MAYWRITE 
 class Processes : public testing::Test {
 protected:
     void SetUp() override {
-        const objr_params params{.pool_mb = 2, .levels = 4, .scheme = "classic"};
+        const objr_params params{.pool_mb = 2, .levels = 4, .scheme = "chain", .swap_mb = 2};
         ASSERT_EQ(objr_world_create(&params, &world), 0);
     }
     void TearDown() override {
@@ -282,6 +283,54 @@ TEST_F(Processes, spec_U7_revoke_clears_the_processes_tables) {
         process->exit();
 }
 
+TEST_F(Processes, spec_C12_windows_of_an_object) {
+    objr_object* object = named("windows", 8);
+    ASSERT_NE(object, nullptr);
+    {
+        Process one(world, "one");
+        ASSERT_EQ(one.map(kBase, 4 * kPage, 0, kReadWrite | OBJR_VM_SHARED, object), 0);
+        for (unsigned i = 0; i < 4; i++)
+            one.store(kBase + i * kPage, static_cast<std::uint8_t>(i + 1));
+        EXPECT_EQ(one.remap(kBase + kPage, 2 * kPage, 2), 0); // over translations that are in use
+        EXPECT_EQ(read(one, kBase + kPage), 3);
+        EXPECT_EQ(read(one, kBase + 2 * kPage), 4);
+        one.store(kBase + kPage, 30);
+        Process child(world, "child");
+        ASSERT_EQ(one.fork(child), 0);
+        EXPECT_EQ(read(child, kBase + kPage), 30);
+        EXPECT_EQ(child.remap(kBase, kPage, 3), 0);
+        EXPECT_EQ(read(child, kBase), 4);
+        EXPECT_EQ(read(one, kBase), 1);
+        EXPECT_EQ(one.move(kBase, kBase + 16 * kPage, 3 * kPage), 0);
+        EXPECT_EQ(read(one, kBase + 17 * kPage), 30);
+        EXPECT_EQ(one.unmap(kBase + 17 * kPage, kPage), 0);
+        EXPECT_EQ(read(one, kBase + 18 * kPage), 4);
+        verify();
+        EXPECT_EQ(objr_object_truncate(object, 3 * kPage), 0);
+        EXPECT_EQ(read(one, kBase + 18 * kPage), -2);
+        EXPECT_EQ(read(child, kBase), -2);
+        EXPECT_EQ(read(child, kBase + kPage), 30);
+        verify();
+    }
+    objr_object_put(object);
+}
+
+TEST_F(Processes, spec_U4_locked_memory_stays) {
+    Process process(world, "locked");
+    ASSERT_EQ(process.map(kBase, 8 * kPage, 0, kReadWrite), 0);
+    EXPECT_EQ(process.advise(kBase + 2 * kPage, 4 * kPage, OBJR_ADVISE_LOCK), 0);
+    EXPECT_EQ(stat("mappings"), 4);
+    EXPECT_EQ(stat("locked_pages"), 4);
+    EXPECT_EQ(process.advise(kBase + kPage, 8 * kPage, OBJR_ADVISE_LOCK), -OBJR_ENOMEM) << "a hole";
+    EXPECT_EQ(process.unmap(kBase + 3 * kPage, kPage), 0); // the process's mapping is cut where the core's was not
+    EXPECT_EQ(stat("locked_pages"), 3);
+    EXPECT_EQ(process.advise(kBase, 3 * kPage, OBJR_ADVISE_UNLOCK), 0);
+    EXPECT_EQ(stat("locked_pages"), 2);
+    EXPECT_EQ(process.advise(kBase, kPage, OBJR_ADVISE_PAGEOUT), -OBJR_EOPNOTSUPP);
+    EXPECT_EQ(process.advise(kBase, kPage, 99), -OBJR_EINVAL);
+    verify();
+}
+
 TEST_F(Processes, exhausted_pool_is_a_bus_error_and_nothing_is_lost) {
     Process process(world, "glutton");
     ASSERT_EQ(process.map(kBase, 1024 * kPage, 0, kReadWrite), 0);
@@ -383,6 +432,9 @@ private:
         if (choice == 10) return death(process);
         if (choice == 11) return truncate();
         if (choice == 12) return sync();
+        if (choice == 13) return below(8) == 0 ? switch_scheme() : command();
+        if (choice < 16) return remap(process, first, pages);
+        if (choice == 16) return advise(process, first, pages);
         access(process, below(kArena), below(2) != 0);
     }
 
@@ -456,6 +508,59 @@ private:
         ASSERT_EQ(result, mapped ? 0 : -OBJR_ENOMEM) << at();
         for (objr_u64 i = 0; mapped && i < pages; i++)
             process.pages[first + i].writable = writable;
+    }
+
+    // Within one mapping of a shared view, else refused.
+    void remap(ModelProcess& process, objr_u64 first, objr_u64 pages) {
+        const objr_u64 pgoff = below(kObjectPages);
+        const int result = process.real->remap(address(first), pages * kPage, pgoff, below(2) ? OBJR_REMAP_NONBLOCK : 0);
+        if (refused(result) || result == -OBJR_EINVAL) return;
+        ASSERT_EQ(result, 0) << at();
+        for (objr_u64 i = 0; i < pages; i++) {
+            ASSERT_TRUE(process.pages.contains(first + i) && process.pages[first + i].shared) << at();
+            process.pages[first + i].pgoff = pgoff + i;
+        }
+    }
+
+    void advise(ModelProcess& process, objr_u64 first, objr_u64 pages) {
+        static const objr_u32 kAdvice[] = {OBJR_ADVISE_LOCK,   OBJR_ADVISE_UNLOCK,     OBJR_ADVISE_UNLOCK,
+                                           OBJR_ADVISE_RANDOM, OBJR_ADVISE_SEQUENTIAL, OBJR_ADVISE_NORMAL};
+        const objr_u32 advice = kAdvice[below(std::size(kAdvice))];
+        bool mapped = true, within = true;
+        for (objr_u64 i = 0; i < pages; i++) {
+            const auto found = process.pages.find(first + i);
+            mapped = mapped && found != process.pages.end();
+            if (found == process.pages.end() || found->second.object < 0) continue;
+            within = within && found->second.pgoff < model_objects[found->second.object].pages;
+        }
+        const int result = process.real->advise(address(first), pages * kPage, advice);
+        if (refused(result)) return;
+        const int unpopulated = advice == OBJR_ADVISE_LOCK && !within ? -OBJR_EIO : 0;
+        ASSERT_EQ(result, mapped ? unpopulated : -OBJR_ENOMEM) << at() << ", advice " << advice;
+    }
+
+    // Whatever is done to pages: nobody's memory changes.
+    void command() {
+        static const char* const kVerbs[] = {"referenced", "unmap", "unmap", "mkclean", "revoke"};
+        const objr_u64 page = below(512);
+        const std::string text = std::string(kVerbs[below(std::size(kVerbs))]) + " range page " + std::to_string(page) +
+                                 " " + std::to_string(page + below(64)) + (below(2) ? " json" : "");
+        objr_command parsed;
+        objr_command_parse(&parsed, text.data(), text.size());
+        objr_out out;
+        const int result = objr_run_command(world, &parsed, &out);
+        ASSERT_TRUE(refused(result) || result == 0 || result == -OBJR_ENOENT) << text << ": " << result << at();
+    }
+
+    // anonmm refuses while a shared page is at two addresses.
+    void switch_scheme() {
+        static const char* const kNames[] = {"chain", "classic", "anonmm", "pte_chain"};
+        const std::string name = kNames[below(std::size(kNames))];
+        char why[200] = "";
+        const int result = objr_set_scheme(world, name.c_str(), why, sizeof why);
+        if (refused(result)) return;
+        ASSERT_TRUE(result == 0 || (result == -OBJR_EBUSY && name == "anonmm")) << name << ": " << why << at();
+        ASSERT_EQ(result == 0, why[0] == '\0') << why << at();
     }
 
     // Private copies beyond the new end go as well, as in Linux.
