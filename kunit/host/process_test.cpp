@@ -513,7 +513,8 @@ private:
     // Within one mapping of a shared view, else refused.
     void remap(ModelProcess& process, objr_u64 first, objr_u64 pages) {
         const objr_u64 pgoff = below(kObjectPages);
-        const int result = process.real->remap(address(first), pages * kPage, pgoff, below(2) ? OBJR_REMAP_NONBLOCK : 0);
+        const int result =
+            process.real->remap(address(first), pages * kPage, pgoff, below(2) ? OBJR_REMAP_NONBLOCK : 0);
         if (refused(result) || result == -OBJR_EINVAL) return;
         ASSERT_EQ(result, 0) << at();
         for (objr_u64 i = 0; i < pages; i++) {
