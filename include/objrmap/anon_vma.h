@@ -43,8 +43,9 @@ struct AnonVma : Pinned {
 
 // ---- what classic and chain do alike: anon_vma.cpp
 
-// A live AnonVma without Vmas, refs 1, its own root. Sleeps. ENOMEM.
-Result<AnonVma*> new_anon_vma(World& world);
+// A live AnonVma without Vmas, refs 1, of the family of root, which the caller keeps alive; nullptr: its own. Whoever comes by a stale
+// pointer from now on takes the lock of that root. Sleeps. ENOMEM.
+Result<AnonVma*> new_anon_vma(World& world, AnonVma* root = nullptr);
 void put_anon_vma(World& world, AnonVma* anon_vma);
 // From a page to its AnonVma, referenced; nullptr: it has none now (spec C5, M6).
 AnonVma* get_anon_vma_of(const Page& page);

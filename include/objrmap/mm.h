@@ -158,11 +158,12 @@ private:
     Result<u32> copy_entry(Vma& child, const Vma& parent, EntryPlace from, EntryPlace to, MapReserve& reserve);
     Status copy_pinned(Vma& child, const Page& page, Pte pte, EntryPlace to, MapReserve& reserve);
     void mark_locked(Vma& vma, Advice advice);
+    Status split_to_advise(Vaddr start, Vaddr end, Advice advice);
     Status populate_locked(Vaddr start, Vaddr end);
     Status prepare_move(Vaddr from, Vaddr to, u64 length);
     Status copy_shared(Vaddr start, Vaddr end, Vaddr to, objr_region* region);
     Status copy_shared_part(Vma& vma, const PageTables::Part& part, Vaddr to, objr_region* region);
-    Result<Page*> copy_if_shared(Vma& vma, EntryPlace place, MapReserve& reserve);
+    Result<Page*> copy_if_shared(Vma& vma, EntryPlace place, Vaddr to, objr_region* region, MapReserve& reserve);
     Result<Page*> copy_page(Vma& vma, EntryPlace place, Page& page, MapReserve& reserve);
     void move_entries(Vma& vma, Vaddr to);
     void move_within(Vma& vma, PageTable& source, Vaddr from, PageTable& target, Vaddr to, u64 bytes);

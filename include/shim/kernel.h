@@ -27,6 +27,7 @@ typedef long long objr_s64;
 
 #define OBJR_EPERM 1
 #define OBJR_ENOENT 2
+#define OBJR_EINTR 4
 #define OBJR_EIO 5
 #define OBJR_EAGAIN 11
 #define OBJR_ENOMEM 12
@@ -161,6 +162,7 @@ objr_u64 objr_ktime_get_ns(void);
 objr_u32 objr_cpu(void); /* the present processor, a hint; any */
 void objr_cond_resched(void);
 void objr_might_sleep(void);
+int objr_fatal_signal_pending(void); /* any; 1: the calling task is being killed, what is long should end */
 /*
  * Run function on a thread of the kernel's own, and wait for it: a signal to the caller does not end what it does, and the
  * caller's limits do not count. Sleeps; under no lock.

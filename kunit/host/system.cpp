@@ -108,6 +108,7 @@ void objr_run_detached(void (*function)(void* argument), void* argument) {
     function(argument);
 }
 
+int objr_fatal_signal_pending(void) { return 0; }
 void objr_might_sleep(void) { check_may_sleep("a function marked might_sleep"); }
 
 void objr_printk(enum objr_level level, const char* format, ...) {

@@ -327,6 +327,9 @@ s32 run(World& world, const objr_command& command, Report& report) {
     s32 error = 0;
     for (u64 position = 0;;) {
         Reason reason;
+        if (objr_fatal_signal_pending() != 0) {
+            return -OBJR_EINTR;
+        }
         runner.prepare();
         const Selected selected = visit_selected(world, command.query, &position, runner, reason.words);
         if (selected == Selected::end) {

@@ -225,6 +225,7 @@ Answer::State Answer::take(World& world, Page& page) {
         const Translation seen = row.mm->mmu().harvest(row.region, row.address, false);
         row.young = row.pte.young() || seen.young;
         row.dirty = row.pte.dirty() || seen.dirty;
+        objr_cond_resched();
     }
     return state_ = State::stands;
 }

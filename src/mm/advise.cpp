@@ -4,6 +4,8 @@
 #include "objrmap/rmap.h"
 #include "objrmap/world.h"
 
+#include <initializer_list>
+
 namespace objr {
 
 static u32 advised(u32 flags, Advice advice) {
@@ -34,8 +36,7 @@ Status Mm::advise(Vaddr start, Vaddr end, Advice advice) {
         if (!fully_mapped(start, end)) {
             return Errno{OBJR_ENOMEM};
         }
-        OBJR_TRY_STATUS(split_at(start));
-        OBJR_TRY_STATUS(split_at(end));
+        OBJR_TRY_STATUS(split_to_advise(start, end, advice));
         for (Vma* vma = first_from(start); vma && vma->start < end; vma = next(*vma)) {
             const u32 before = vma->flags;
             vma->set_flags(advised(before, advice));
@@ -54,6 +55,26 @@ Status Mm::advise(Vaddr start, Vaddr end, Advice advice) {
     return advice == Advice::lock ? populate_locked(start, end) : Status();
 }
 
+// Boundaries where what changes meets what does not. A process's Vmas never merge again, so that there is a limit for what one
+// can make out of a mapping that is one for the kernel. ENOMEM.
+Status Mm::split_to_advise(Vaddr start, Vaddr end, Advice advice) {
+    constexpr u32 kMostVmas = 65530; // vm.max_map_count of Linux
+    auto changes = [&](Vaddr address) {
+        const Vma* vma = find(address);
+        return vma && advised(vma->flags, advice) != vma->flags;
+    };
+    for (Vaddr boundary : {start, end}) {
+        if (!changes(boundary == start ? start : end - kPageSize)) {
+            continue;
+        }
+        if (vma_count() >= kMostVmas) {
+            return Errno{OBJR_ENOMEM};
+        }
+        OBJR_TRY_STATUS(split_at(boundary));
+    }
+    return {};
+}
+
 // The Vma's flag has changed; its entries follow, and the pages count them. Who takes an entry away meanwhile goes by its bit.
 void Mm::mark_locked(Vma& vma, Advice advice) {
     for (auto part = tables_.first_part(vma.start, vma.end); part.table; part = tables_.first_part(part.end, vma.end)) {
@@ -61,8 +82,8 @@ void Mm::mark_locked(Vma& vma, Advice advice) {
         for (Vaddr at = part.start; at < part.end; at += kPageSize) {
             const Pte pte = part.table->get(at);
             Page* page = pte.is_present() ? world_.pool.page_of(pte.pfn()) : nullptr;
-            if (!page) {
-                continue;
+            if (!page || pte.locked() == (advice == Advice::lock)) {
+                continue; // migration has put it back meanwhile, and gone by the flag
             }
             if (advice == Advice::lock) {
                 part.table->set_bits(at, Pte::kLocked);
@@ -75,11 +96,13 @@ void Mm::mark_locked(Vma& vma, Advice advice) {
     }
 }
 
-// Bring in what of [start, end) is in locked Vmas. Without lock_, a page at a time: the first error, all pages are tried.
+// Bring in what of [start, end) is in locked Vmas. Without lock_, a page at a time. The first error: without memory it ends there,
+// else with the Vma, whose other pages will not be better.
 Status Mm::populate_locked(Vaddr start, Vaddr end) {
     Status result;
     for (Vaddr at = start; at < end; at += kPageSize) {
         Access access;
+        Vaddr end_of_vma;
         {
             SharedGuard quiesce(world_.quiesce);
             SharedGuard guard(lock_);
@@ -88,9 +111,17 @@ Status Mm::populate_locked(Vaddr start, Vaddr end) {
                 continue; // changed by another thread
             }
             access = access_to_lock(*vma);
+            end_of_vma = min(vma->end, end);
         }
-        if (Status status = populate(at, access); !status && result) {
-            result = status;
+        if (Status status = populate(at, access); !status) {
+            result = result ? status : result;
+            at = end_of_vma - kPageSize;
+        }
+        if (result.as_int() == -OBJR_ENOMEM) {
+            break;
+        }
+        if (objr_fatal_signal_pending() != 0) {
+            return Errno{OBJR_EINTR};
         }
         objr_cond_resched();
     }

@@ -26,7 +26,7 @@ public:
         Page* page; // locked, referenced
         bool writable; // the MMU may let the process write from now on
         bool replaced; // another translation may still be cached
-        Page* old; // the page that was replaced, with two references: ours and its mapping's; nullptr: none
+        Page* old; // the page that was replaced, locked, with two references: ours and its mapping's; nullptr: none
     };
     Result<Mapped> run();
     // When the MMU has the translation: the page may be used by others, the old one goes (L2, L3).
@@ -150,7 +150,7 @@ Result<FaultHandler::Progress> FaultHandler::map_file_page(Page* page, Pte expec
 }
 
 // A new anonymous page, locked, replaces what was expected at the address: nothing, or the mapping of old, which is
-// locked and referenced, and unlocked here.
+// locked and referenced: finish lets it go.
 Result<FaultHandler::Progress> FaultHandler::map_new(Page* page, Pte expected, Page* old) {
     bool mapped = false;
     {
@@ -177,7 +177,6 @@ Result<FaultHandler::Progress> FaultHandler::map_new(Page* page, Pte expected, P
     }
     if (old) {
         world_.counters.add(Count::cow_faults);
-        old->unlock();
     }
     return done(page, write_, old != nullptr, old);
 }
@@ -308,6 +307,8 @@ void FaultHandler::finish(World& world, const Mapped& mapped) {
     mapped.page->unlock();
     world.pool.put(*mapped.page);
     if (mapped.old) {
+        mapped.old
+            ->unlock(); // whoever is its only owner now may write to it: nobody reads it through our old translation
         world.pool.put(*mapped.old);
         world.pool.put(*mapped.old);
     }

@@ -101,37 +101,20 @@ Status Mm::copy_shared(Vaddr start, Vaddr end, Vaddr to, objr_region* region) {
     return {};
 }
 
-// The old pages go when no translation of them is left, neither here nor where the MMU has taken them beforehand (L3).
 Status Mm::copy_shared_part(Vma& vma, const PageTables::Part& part, Vaddr to, objr_region* region) {
-    constexpr u32 kPages = 32;
-    Page* old[kPages];
     MapReserve reserve(world_);
-    Status status;
-    for (Vaddr at = part.start; at < part.end && status;) {
-        const Vaddr from = at;
-        u32 count = 0;
-        for (; at < part.end && count < kPages && status; at += kPageSize) {
-            Result<Page*> copied = copy_if_shared(vma, {*part.table, at}, reserve);
-            status = copied ? Status() : Status(copied.error());
-            if (copied && *copied) {
-                old[count++] = *copied;
-            }
-        }
-        if (count != 0) {
-            mmu_.zap(vma.region, from, at, OBJR_MMAP_LOCK_HELD);
-            mmu_.zap(region, to + (from - part.start), to + (at - part.start), OBJR_MMAP_LOCK_HELD);
-        }
-        for (u32 i = 0; i < count; i++) {
-            world_.pool.put(*old[i]);
+    for (Vaddr at = part.start; at < part.end; at += kPageSize) {
+        if (Page* old = OBJR_TRY(copy_if_shared(vma, {*part.table, at}, to + (at - part.start), region, reserve))) {
+            world_.pool.put(*old);
         }
         objr_cond_resched();
     }
-    return status;
+    return {};
 }
 
 // Returns the page that was here, with the mapping's reference, or nullptr: it has no other user, or there is none. What has one user
 // now will have no other before it has moved: Mm::lock is held for write.
-Result<Page*> Mm::copy_if_shared(Vma& vma, EntryPlace place, MapReserve& reserve) {
+Result<Page*> Mm::copy_if_shared(Vma& vma, EntryPlace place, Vaddr to, objr_region* region, MapReserve& reserve) {
     for (;; objr_cond_resched()) {
         Pte pte;
         Page* page;
@@ -150,6 +133,10 @@ Result<Page*> Mm::copy_if_shared(Vma& vma, EntryPlace place, MapReserve& reserve
         const bool settled = now.is_present() && now.pfn() == pte.pfn();
         if (settled && (page->mappings() > 1 || world_.swap.count_of(*page) != 0)) {
             old = copy_page(vma, place, *page, reserve);
+        }
+        if (old && *old) { // while it is locked: whoever is its only owner then may write to it
+            mmu_.zap(vma.region, place.address, place.address + kPageSize, OBJR_MMAP_LOCK_HELD);
+            mmu_.zap(region, to, to + kPageSize, OBJR_MMAP_LOCK_HELD); // where the MMU may have taken it beforehand
         }
         page->unlock();
         world_.pool.put(*page);

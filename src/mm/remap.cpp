@@ -127,6 +127,9 @@ Status Mm::for_each_remapped(Vaddr start, Vaddr end, u64 pgoff, F&& f) {
 Status Mm::make_leaves(Vaddr start, Vaddr end) {
     for (Vaddr at = start; at < end;) {
         at = OBJR_TRY(tables_.make_leaf(at))->end();
+        if (objr_fatal_signal_pending() != 0) {
+            return Errno{OBJR_EINTR}; // the tables go with the Vma
+        }
         objr_cond_resched();
     }
     return {};
@@ -172,6 +175,9 @@ void Mm::remap_part(Vma& vma, Vaddr start, Vaddr end, u64 pgoff) {
 // As far as it goes: an address whose page cannot be had now comes with the fault, or faults for good.
 void Mm::populate_range(Vaddr start, Vaddr end) {
     for (Vaddr at = start; at < end && this->populate(at, Access::read); at += kPageSize) {
+        if (objr_fatal_signal_pending() != 0) {
+            return;
+        }
         objr_cond_resched();
     }
 }

@@ -8,16 +8,19 @@ namespace objr {
 
 // ---- life
 
-Result<AnonVma*> new_anon_vma(World& world) {
+Result<AnonVma*> new_anon_vma(World& world, AnonVma* root) {
     AnonVma* anon_vma = OBJR_TRY(world.anon_vma_cache.take_constructed());
     anon_vma->id.store(world.next_id());
-    anon_vma->root = anon_vma;
+    anon_vma->root = root ? root : anon_vma;
     anon_vma->parent = anon_vma;
     anon_vma->children = 1;
     anon_vma->active = 0;
     if (Status status = world.anon_vmas.insert(anon_vma->id.load(), anon_vma); !status) {
         world.anon_vma_cache.free(anon_vma);
         return status.error();
+    }
+    if (root) {
+        root->refs.fetch_add(1);
     }
     world.counters.add(Count::anon_vmas);
     anon_vma->refs.store_release(1); // who gets a reference by a stale pointer sees the root

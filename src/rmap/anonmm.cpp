@@ -173,8 +173,9 @@ public:
     void forsaken(Page& page) override { uncount(page); }
 
     void hold(Page& page) override {
-        named_by(page)->refs.fetch_add(AnonMm::kOneUser);
-        page.set(PageFlag::held);
+        if (get_named(page)) { // else its last mapping is going at this moment
+            page.set(PageFlag::held);
+        }
     }
 
     void release(Page& page) override {

@@ -132,7 +132,8 @@ public:
         ChainList spare; // one for each of the parent's, and one for its own
         OBJR_TRY_STATUS(get_avcs(world, parent.chain, spare));
         Result<AnonVmaChain*> own_avc = new_avc(world);
-        Result<AnonVma*> own = own_avc ? new_anon_vma(world) : Result<AnonVma*>(own_avc.error());
+        AnonVma* root = parent.anon_vma->root;
+        Result<AnonVma*> own = own_avc ? new_anon_vma(world, root) : Result<AnonVma*>(own_avc.error());
         if (!own) {
             if (own_avc) {
                 free_avc(world, *own_avc);
@@ -140,18 +141,15 @@ public:
             free_avcs(world, spare);
             return own.error();
         }
-        AnonVma* root = parent.anon_vma->root;
         bool reused;
         {
             Guard guard(root->lock);
             clone_chain(child, parent, spare);
             reused = child.anon_vma != nullptr;
             if (!reused) {
-                (*own)->root = root;
                 (*own)->parent = parent.anon_vma;
                 (*own)->children = 0;
                 parent.anon_vma->children++;
-                root->refs.fetch_add(1);
                 child.anon_vma = *own;
                 link(**own_avc, child, **own, nullptr);
             }

@@ -217,13 +217,20 @@ Page* FileMapping::find_page(u64 pgoff) {
     return nullptr;
 }
 
+// A page that does not stand for its place any more has gone, or another one has taken the place (migration): the table knows.
 Page* FileMapping::find_page_from(u64& pgoff, u64 last) {
-    for (; Page* page = pages_.find_from(pgoff, last); pgoff++) {
+    while (Page* page = pages_.find_from(pgoff, last)) {
         if (world_.pool.try_get(*page)) {
             if (page->mapping() == MappingWord::file(this) && page->index == pgoff) {
                 return page;
             }
             world_.pool.put(*page);
+        }
+        if (pages_.find(pgoff) == page) { // not gone: the verifier tells
+            if (pgoff == last) {
+                return nullptr;
+            }
+            pgoff++;
         }
     }
     return nullptr;

@@ -121,7 +121,8 @@ void *objr_kvzalloc(objr_u64 bytes)
 {
 	if (objr_allocation_fails())
 		return NULL;
-	return kvzalloc(bytes, GFP_KERNEL_ACCOUNT);
+	/* How much is wanted may be up to a user; the kernel warns of what is beyond its limits. */
+	return kvzalloc(bytes, GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 }
 
 void objr_kvfree(const void *memory)

@@ -24,6 +24,11 @@ void objr_cond_resched(void)
 	cond_resched();
 }
 
+int objr_fatal_signal_pending(void)
+{
+	return fatal_signal_pending(current);
+}
+
 void objr_might_sleep(void)
 {
 	might_sleep();
