@@ -264,6 +264,7 @@ CASE(U5_unmapped_anonymous_pages_come_back) {
         self.pause();
         expect_pages(at(memory, 8), 8, 9);
         CHECK(holds(at(memory, 4), 104));
+        CHECK(holds(at(memory, 3), 103));
         self.pause();
         CHECK(holds(at(memory, 3), 103));
     });
