@@ -92,8 +92,8 @@ struct objrmap_remap {
  * and nothing has changed.
  *
  * LOCK		keep the pages in memory: they are brought in now, and neither unmapped nor reclaimed. EPERM without
- *		CAP_IPC_LOCK if RLIMIT_MEMLOCK is 0 (pool memory is not counted towards it). ENOMEM, EIO: the range is locked, but
- *		not every page could be brought in. Not inherited by fork.
+ *		CAP_IPC_LOCK if RLIMIT_MEMLOCK is 0 (pool memory is not counted towards it). ENOMEM, EIO, EACCES: the range is locked,
+ *		but not every page could be brought in; EINTR: nor will be, the caller is being killed. Not inherited by fork.
  * UNLOCK	undo LOCK
  * RANDOM, SEQUENTIAL, NORMAL	how the range will be used: of the first two, uses do not count as references
  * DONTNEED, PAGEOUT, WILLNEED, COLD	declared, not there yet: EOPNOTSUPP

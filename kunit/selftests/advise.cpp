@@ -237,7 +237,7 @@ CASE(advised_parts_are_still_one_mapping) { // the module cuts its Vmas where th
     CHECK(mremap(fresh, 16 * kPage, 16 * kPage, MREMAP_MAYMOVE | MREMAP_FIXED, room) == room);
     expect_pages(room, 16, 300);
     in_child([&] { expect_pages(room, 16, 300); });
-    CHECK_OK(objr::advise(fd, room, 16 * kPage, OBJRMAP_ADVISE_NORMAL)); // joined again
+    CHECK_OK(objr::advise(fd, room, 16 * kPage, OBJRMAP_ADVISE_NORMAL)); // alike again
     CHECK_OK(munmap(at(room, 6), kPage));
     expect_pages(room, 6, 300);
     CHECK_OK(munmap(at(memory, 1), 14 * kPage));

@@ -8,8 +8,7 @@
  *
  * Locking: mmap_lock is held for write, from looking at the VMAs until the core is done. So no fork, munmap, mremap or
  * mprotect of the process comes in between, also not the second half of a munmap that has downgraded its lock: it
- * unmaps up to boundaries that it has made in the core, and the core may merge Vmas here. User memory is read before:
- * it may be memory of the pool.
+ * unmaps up to boundaries that it has made in the core. User memory is read before: it may be memory of the pool.
  */
 #include <linux/mm.h>
 #include <linux/sched.h>
