@@ -173,7 +173,7 @@ struct objr_query {
 	objr_u64 address;
 	char name[64];
 	objr_s32 error; /* 0, or -EINVAL with the reason in message */
-	char message[120];
+	char message[160];
 };
 void objr_query_parse(struct objr_query *query, const char *text, objr_u64 length);
 int objr_show_query(struct objr_world *world, const struct objr_query *query, objr_u64 *position, struct objr_out *out);
@@ -196,7 +196,7 @@ struct objr_command {
 	objr_u32 verb; /* enum objr_verb */
 	objr_u32 options;
 	objr_s32 error; /* 0, or -EINVAL with the reason in message */
-	char message[120];
+	char message[160];
 };
 void objr_command_parse(struct objr_command *command, const char *text, objr_u64 length);
 /*

@@ -39,9 +39,9 @@ OBJR_TEST(command_parse_errors) {
         const char* text;
         const char* part;
     } kBad[] = {
-        {"", "nothing commanded: write referenced, unmap, mkclean or revoke, and a selector"},
+        {"", "nothing commanded: write referenced, unmap, mkclean"},
         {" \n", "nothing commanded"},
-        {"unmapp page 3", "bad word 'unmapp': expected referenced, unmap, mkclean or revoke"},
+        {"unmapp page 3", "bad word 'unmapp': expected referenced, unmap, mkclean"},
         {"migrate page 3", "bad word 'migrate': expected referenced"},
         {"reclaim 5", "bad word 'reclaim'"},
         {"poison page 3", "bad word 'poison'"},

@@ -33,6 +33,8 @@ public:
     bool next(Word& word);
     // A selector that begins with this word. False: it is bad.
     bool selector(const Word& first);
+    // A number. False: there is none.
+    bool number(u64& value) { return number(value, kNumber); }
     // The word is not what is expected here. False.
     bool bad(const Word& word, const char* expected);
     // Nothing was written. False.

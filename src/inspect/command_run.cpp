@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-2.0
+// Commands at work: what a verb does to each page of its selector.
+#include "command.h"
+
+namespace objr {
+
+namespace {
+
+class Runner final : public PageVisitor {
+public:
+    explicit Runner(const objr_command& command) : command_(command) {}
+
+    void prepare() override {
+        outcome_ = {};
+        rows_.release();
+    }
+    Step visit(World& world, Page& page) override;
+    void visit_free(World& world, const Page& page) override {
+        outcome_.state = Outcome::State::free;
+        outcome_.facts.number = world.pool.number(page);
+    }
+    const Outcome& outcome() const { return outcome_; }
+    const UseRows& rows() const { return rows_; } // referenced: who maps it
+
+private:
+    s32 ask_referenced(World& world, Page& page);
+    s32 revoke(World& world, Page& page);
+    void look_at(World& world, const Page& page);
+
+    const objr_command& command_;
+    Outcome outcome_;
+    UseRows rows_;
+};
+
+s32 Runner::ask_referenced(World& world, Page& page) {
+    const bool peek = (command_.options & OBJR_COMMAND_PEEK) != 0;
+    const Result<Referenced> answer =
+        page_referenced(world, page, peek ? ReferencedMode::peek : ReferencedMode::exact, rows_);
+    if (answer) {
+        outcome_.referenced = *answer;
+    }
+    return answer.as_int();
+}
+
+// Other frames of the range are to be free at the end too, so the new one is not among them if that can be.
+s32 Runner::revoke(World& world, Page& page) {
+    Avoid avoid;
+    if (kind_of(command_.query) == QueryKind::range) {
+        const u64 end = world.pool.size() - 1;
+        avoid = {static_cast<u32>(min(command_.query.first, end)), static_cast<u32>(min(command_.query.last, end))};
+    }
+    outcome_.from = world.pool.pfn(page);
+    const Status status = revoke_page(world, page, avoid, outcome_.revoke);
+    if (Page* fresh = outcome_.revoke.fresh) {
+        look_at(world, *fresh);
+        fresh->unlock();
+        world.pool.put(*fresh);
+        outcome_.revoke.fresh = nullptr;
+    } else {
+        look_at(world, page);
+    }
+    return status.as_int();
+}
+
+void Runner::look_at(World& world, const Page& page) {
+    collect_facts(world, page, outcome_.facts);
+    outcome_.facts.refcount--; // the one that was taken to look
+}
+
+// Its last mapping has gone, or it has been truncated, or its contents are in another frame since it was found.
+static bool belongs_to_nobody(const Page& page) {
+    return page.mapping().is_none() || (page.mapping().is_anon() && !page.mapped() && !SwapSpace::cached(page));
+}
+
+PageVisitor::Step Runner::visit(World& world, Page& page) {
+    PageLock lock(page);
+    if (belongs_to_nobody(page)) {
+        visit_free(world, page);
+        return Step::again;
+    }
+    switch (command_.verb) {
+    case OBJR_VERB_REFERENCED: outcome_.error = ask_referenced(world, page); break;
+    case OBJR_VERB_UNMAP: outcome_.unmapped = unmap_page(world, page, outcome_.cost); break;
+    case OBJR_VERB_MKCLEAN: outcome_.cleaned = page_mkclean(world, page); break;
+    case OBJR_VERB_REVOKE: outcome_.error = revoke(world, page); break;
+    default: outcome_.error = -OBJR_EOPNOTSUPP; break;
+    }
+    outcome_.state = outcome_.error != 0 ? Outcome::State::failed : Outcome::State::done;
+    if (command_.verb != OBJR_VERB_REVOKE) {
+        look_at(world, page);
+    }
+    return Step::done;
+}
+
+// Run on all that is selected. A page in nobody's use is worth a line only if it was asked for by itself.
+s32 run(World& world, const objr_command& command, Report& report) {
+    const bool range = kind_of(command.query) == QueryKind::range;
+    Runner runner(command);
+    u64 pages = 0;
+    s32 error = 0;
+    for (u64 position = 0;;) {
+        Reason reason;
+        if (objr_fatal_signal_pending() != 0) {
+            return -OBJR_EINTR;
+        }
+        runner.prepare();
+        const Selected selected = visit_selected(world, command.query, &position, runner, reason.words);
+        if (selected == Selected::end) {
+            break;
+        }
+        const Outcome& outcome = runner.outcome();
+        if (selected == Selected::error) {
+            report.error(reason.words.c_str());
+            if (range) {
+                break;
+            }
+        } else if (outcome.state != Outcome::State::free) {
+            report.page(outcome, runner.rows());
+            error = outcome.error != 0 ? outcome.error : error;
+            pages++;
+        } else if (!range) {
+            reason.words.add("page ").decimal(outcome.facts.number).add(" is free: nobody has it");
+            report.error(reason.words.c_str());
+        }
+        objr_cond_resched();
+    }
+    if (range && pages == 0) {
+        report.error("no page of the range is in use");
+    }
+    return pages == 0 ? -OBJR_ENOENT : error;
+}
+
+} // namespace
+
+} // namespace objr
+
+using namespace objr;
+
+extern "C" int objr_run_command(objr_world* world, const objr_command* command, objr_out* out) {
+    Report report(*command, out);
+    if (command->error != 0) {
+        report.error(command->message);
+        return command->error;
+    }
+    return run(world_of(world), *command, report);
+}
