@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <ctime>
 
+#include <dirent.h>
 #include <linux/loop.h>
 #include <poll.h>
 #include <sys/mount.h>
@@ -43,6 +44,7 @@ struct Case {
     std::string name;
     std::function<void()> body;
     unsigned seconds;
+    std::string parameters; // of the module; empty: as it is loaded
 };
 std::vector<Case>& cases() {
     static std::vector<Case> all;
@@ -64,8 +66,8 @@ unsigned slowness() {
 
 } // namespace
 
-Registration::Registration(const char* name, std::function<void()> body, unsigned seconds) {
-    cases().push_back({name, std::move(body), seconds});
+Registration::Registration(const char* name, std::function<void()> body, unsigned seconds, const char* parameters) {
+    cases().push_back({name, std::move(body), seconds, parameters});
 }
 
 void fail(const char* file, int line, const std::string& what) {
@@ -85,6 +87,26 @@ void need_module() {
 
 void need_root() {
     if (geteuid() != 0) skip("needs root");
+}
+
+// ---- the module ---------------------------------------------------------------------------------------------------
+
+std::string module_file() {
+    for (const char* path : {"/usr/lib/objrmap/objrmap.ko", "/lib/modules/objrmap.ko", "/root/objrmap.ko"})
+        if (!access(path, R_OK)) return path;
+    return {};
+}
+
+int unload_module() { return static_cast<int>(syscall(SYS_delete_module, "objrmap", O_NONBLOCK)); }
+
+int load_module(const std::string& parameters) {
+    const int fd = open(module_file().c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return -1;
+    const int result = static_cast<int>(syscall(SYS_finit_module, fd, parameters.c_str(), 0));
+    const int saved = errno;
+    close(fd);
+    errno = saved;
+    return result;
 }
 
 // ---- memory -------------------------------------------------------------------------------------------------------
@@ -222,8 +244,8 @@ namespace {
 // What must hold when nobody uses the pool. Empty: it does; else what is wrong.
 std::string remains() {
     static uint64_t lost; // by earlier cases, which have been blamed for it
-    static const char* const gone[] = {"mms",         "vmas",       "anon_vmas",  "file_mappings",
-                                       "table_pages", "anon_pages", "file_pages", "mappings"};
+    static const char* const gone[] = {"mms",        "vmas",       "anon_vmas", "file_mappings", "table_pages",
+                                       "anon_pages", "file_pages", "mappings",  "swapped_pages", "swapcache_pages"};
     uint64_t missing = 0;
     std::string left;
     const bool clean = becomes([&] {
@@ -245,6 +267,47 @@ std::string remains() {
 }
 
 enum class Result { kPassed, kFailed, kSkipped };
+
+// As it is loaded now: "name=value name=value".
+std::string module_parameters() {
+    const std::string directory = "/sys/module/objrmap/parameters/";
+    std::string all;
+    if (DIR* names = opendir(directory.c_str())) {
+        while (const dirent* entry = readdir(names)) {
+            std::string value = objr::read_text(directory + entry->d_name);
+            while (!value.empty() && value.back() == '\n')
+                value.pop_back();
+            if (entry->d_name[0] != '.' && !value.empty()) all += std::string(entry->d_name) + "=" + value + " ";
+        }
+        closedir(names);
+    }
+    return all;
+}
+
+// Loads the module anew. Empty: done; else what went wrong.
+std::string reload(const std::string& parameters) {
+    if (!becomes([] { return unload_module() == 0 || errno == ENOENT; })) return with_errno("unloading the module");
+    if (load_module(parameters)) return with_errno(("loading the module with " + parameters).c_str());
+    return becomes([] { return access(OBJRMAP_DEVICE, F_OK) == 0; }) ? "" : "no " OBJRMAP_DEVICE " after loading";
+}
+
+Result run_case(const Case& test, std::string& message);
+
+Result run_case_with_module(const Case& test, std::string& message) {
+    if (test.parameters.empty() || objr::standin()) return run_case(test, message);
+    if (module_file().empty()) {
+        message = "no objrmap.ko in the guest to load again";
+        return Result::kSkipped;
+    }
+    const std::string usual = module_parameters();
+    message = reload(test.parameters);
+    Result result = message.empty() ? run_case(test, message) : Result::kFailed;
+    if (const std::string why = reload(usual); !why.empty()) {
+        message += (message.empty() ? "" : "; ") + why;
+        result = Result::kFailed;
+    }
+    return result;
+}
 
 Result run_case(const Case& test, std::string& message) {
     std::string scheme, left;
@@ -375,7 +438,7 @@ int main(int argc, char** argv) {
     for (size_t i = 0; i < chosen.size(); ++i) {
         std::string message;
         const double start = now();
-        const Result result = run_case(chosen[i], message);
+        const Result result = run_case_with_module(chosen[i], message);
         const bool ok = result != Result::kFailed;
         failed += !ok;
         std::replace(message.begin(), message.end(), '\n', '|');

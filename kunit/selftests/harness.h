@@ -3,6 +3,7 @@
 // The frame of the selftests: each case runs in a process of its own, with a time limit; a crash, a signal or a hang is
 // a failed case and not the end of the run. After a case all of its processes are killed and reaped, `verify` must say
 // ok and every page must be back in the pool; the scheme is again the one that was in force before.
+// CASE_WITH runs on a module that is loaded anew with these parameters, and afterwards with those that it had before.
 //
 // CHECK* may be used in any process or thread of a case: the first failure is kept for the report and ends that process.
 #ifndef OBJRMAP_SELFTESTS_HARNESS_H
@@ -25,13 +26,14 @@ namespace harness {
 // ---- cases and their outcome --------------------------------------------------------------------------------------
 
 struct Registration {
-    Registration(const char* name, std::function<void()> body, unsigned seconds = 60);
+    Registration(const char* name, std::function<void()> body, unsigned seconds = 60, const char* parameters = "");
 };
 
-#define CASE_LIMIT(name, seconds)                                                                                      \
+#define CASE_WITH(name, seconds, parameters)                                                                           \
     static void name();                                                                                                \
-    static const harness::Registration register_##name{#name, name, seconds};                                          \
+    static const harness::Registration register_##name{#name, name, seconds, parameters};                              \
     static void name()
+#define CASE_LIMIT(name, seconds) CASE_WITH(name, seconds, "")
 #define CASE(name) CASE_LIMIT(name, 60)
 
 [[noreturn]] void fail(const char* file, int line, const std::string& what);
@@ -39,6 +41,11 @@ struct Registration {
 // Ends the case as skipped when the module itself is what is tested and the kernel's own memory stands in for it.
 void need_module();
 void need_root();
+
+// The guest's objrmap.ko; empty: there is none. What the system calls return.
+std::string module_file();
+int unload_module();
+int load_module(const std::string& parameters);
 
 template <typename T>
 std::string show(const T& value) {

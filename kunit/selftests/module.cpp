@@ -2,41 +2,21 @@
 //
 // Loading and unloading: refused while anybody uses the module, clean afterwards; parameters are judged at load.
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #include "harness.h"
 
 using namespace harness;
 using objr::kPage;
 
-// Where the guest keeps the module.
-static std::string module_file() {
-    for (const char* path : {"/usr/lib/objrmap/objrmap.ko", "/lib/modules/objrmap.ko", "/root/objrmap.ko"})
-        if (!access(path, R_OK)) return path;
-    return {};
-}
-
-static int unload() { return static_cast<int>(syscall(SYS_delete_module, "objrmap", O_NONBLOCK)); }
-
-static int load(const std::string& file, const std::string& parameters) {
-    const int fd = open(file.c_str(), O_RDONLY | O_CLOEXEC);
-    CHECK_OK(fd);
-    const int result = static_cast<int>(syscall(SYS_finit_module, fd, parameters.c_str(), 0));
-    const int saved = errno;
-    close(fd);
-    errno = saved;
-    return result;
-}
-
 CASE(module_stays_while_it_is_used) {
     need_module();
     need_root();
     const int fd = device();
-    CHECK_FAILS(unload(), EAGAIN); // an open descriptor
+    CHECK_FAILS(unload_module(), EAGAIN); // an open descriptor
     void* memory = map_pages(fd, 2);
     fill(memory, 1);
     close(fd);
-    CHECK_FAILS(unload(), EAGAIN); // a mapping
+    CHECK_FAILS(unload_module(), EAGAIN); // a mapping
     Actor child([&](Actor& self) {
         self.pause();
         CHECK(holds(memory, 1));
@@ -44,43 +24,42 @@ CASE(module_stays_while_it_is_used) {
     });
     child.await();
     CHECK_OK(munmap(memory, 2 * kPage));
-    CHECK_FAILS(unload(), EAGAIN); // a child's inherited mapping
+    CHECK_FAILS(unload_module(), EAGAIN); // a child's inherited mapping
     child.step();
     child.finish();
     const int verify = open((objr::kDebugfs + "mappers").c_str(), O_RDONLY | O_CLOEXEC);
     CHECK_OK(verify);
     char byte;
     CHECK(read(verify, &byte, 1) >= 0);
-    if (unload() == 0) { // an open debugfs file need not keep it: then it reads no more
+    if (unload_module() == 0) { // an open debugfs file need not keep it: then it reads no more
         CHECK(read(verify, &byte, 1) <= 0);
         close(verify);
-        CHECK_OK(load(module_file(), ""));
+        CHECK_OK(load_module(""));
     }
 }
 
 CASE_LIMIT(module_reload_and_parameters, 120) {
     need_module();
     need_root();
-    const std::string file = module_file();
-    if (file.empty()) skip("no objrmap.ko in the guest to load again");
+    if (module_file().empty()) skip("no objrmap.ko in the guest to load again");
     const uint64_t mib = objr::stat("pool_pages") / 256;
     const std::string right = "pool_mb=" + std::to_string(mib);
     for (int round = 0; round < 3; ++round) {
-        CHECK(becomes([] { return unload() == 0; }));
+        CHECK(becomes([] { return unload_module() == 0; }));
         CHECK(access(OBJRMAP_DEVICE, F_OK) != 0);
         CHECK(access(objr::kDebugfs.c_str(), F_OK) != 0);
         for (const char* wrong : {"pool_mb=0", "pool_mb=-1", "pool_mb=x", "pool_mb=", "pool_mb=1048577", "pool_mb=64k",
                                   "scheme=none", "scheme=", "mode=rw", "mode=99999", "pool_mb=99999999999999999999"}) {
             if (round) break; // once is enough
             errno = 0;
-            if (load(file, wrong) == 0 || errno != EINVAL) {
+            if (load_module(wrong) == 0 || errno != EINVAL) {
                 const int error = errno;
-                if (access(OBJRMAP_DEVICE, F_OK) != 0) load(file, right);
+                if (access(OBJRMAP_DEVICE, F_OK) != 0) load_module(right);
                 fail(__FILE__, __LINE__,
                      std::string(wrong) + " at load: errno " + std::to_string(error) + ", EINVAL was expected");
             }
         }
-        CHECK_OK(load(file, right + (round == 1 ? " mode=0666" : "")));
+        CHECK_OK(load_module(right + (round == 1 ? " mode=0666" : "")));
         CHECK(becomes([] { return access(OBJRMAP_DEVICE, F_OK) == 0; }));
         struct stat status {};
         CHECK_OK(stat(OBJRMAP_DEVICE, &status));

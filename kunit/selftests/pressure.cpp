@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "harness.h"
+#include "tree.h"
 
 using namespace harness;
 using objr::kPage;
@@ -136,4 +137,59 @@ CASE_LIMIT(exhaustion_of_shared_objects_and_threads, 180) {
     CHECK_OK(objr::truncate_object(fd, 4 * kPage));
     CHECK_EQ(objr::stat("file_pages"), 4u);
     CHECK_EQ(read_signal(at(memory, 5)), SIGBUS);
+}
+
+// ---- more than the pool has -----------------------------------------------------------------------------------------
+
+// How often something has been done since.
+class Since {
+public:
+    uint64_t operator[](const char* name) const { return objr::stat(name) - before_.at(name); }
+
+private:
+    std::map<std::string, uint64_t> before_ = objr::stats();
+};
+
+// What the tree says of itself goes into the log, whether it failed or not.
+static void expect_tree(tree::Options options) {
+    options.file = directory_on("tmpfs") + "/tree-file";
+    const tree::Outcome outcome = tree::run(options);
+    printf("# seed %llu: %s\n", static_cast<unsigned long long>(options.seed), outcome.summary.c_str());
+    fflush(stdout);
+    if (!outcome.failure.empty()) fail(__FILE__, __LINE__, outcome.failure);
+}
+
+// Does the module take pages away by itself? Before it does, what is wanted must fit.
+static bool reclaims() {
+    int error = 0;
+    objr::ask("command", "reclaim 1", &error);
+    return error != EINVAL;
+}
+
+// A tree of processes that want three times the pool, under commands, queries and switches.
+CASE_WITH(U3_U5_tree_of_processes_in_three_times_the_pool, 120, "pool_mb=4 swap=memory:32") {
+    need_module();
+    need_root();
+    const Since since;
+    tree::Options options;
+    options.multiple = reclaims() ? 3 : 0.5;
+    expect_tree(options);
+    CHECK(since["swap_outs"] > 0 && since["swap_ins"] > 0);
+    CHECK(since["writebacks"] > 0);
+    CHECK(since["migrations"] > 0);
+    CHECK(since["rmap_walks"] > 0);
+}
+
+// Members and tormentors die at any moment: in a fault, in fork, in msync, in the middle of a switch or of verify.
+CASE_WITH(U3_kill_at_any_moment_loses_no_page_and_no_slot, 180, "pool_mb=4 swap=memory:32") {
+    need_module();
+    need_root();
+    const Since since;
+    tree::Options options;
+    options.seed = 2;
+    options.kills = 60;
+    options.seconds = 120;
+    options.multiple = reclaims() ? 3 : 0.5;
+    expect_tree(options);
+    CHECK(since["swap_outs"] > 0);
 }
