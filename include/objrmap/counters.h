@@ -11,6 +11,7 @@ namespace objr {
 enum class Count : u32 {
     anon_pages, // pages in use that are anonymous (mapped at least once)
     file_pages, // pages in a page cache
+    dirty_pages, // of these, of real files: newer than the file, or mapped so that they may become it without a fault
     mapped_pages, // pages with at least one mapping
     mappings, // present PTEs
     swapcache_pages, // pages in the swap cache

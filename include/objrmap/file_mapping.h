@@ -6,9 +6,15 @@
 //   F1 a page in `pages_` at pgoff p has mapping == this, index == p, and a reference held by the cache.
 //   F2 a Vma is in the index <=> its file points here (spec C2).
 //   F3 a page at or beyond the end is in no page table once truncate() has returned.
+//   F5 a page of a real file is marked in `pages_` and says PageFlag::maybe_dirty <=> it is dirty, or an entry of a shared Vma for it
+//      is writable or dirty. So a file without marks has nothing to write, and what has is found without looking at the rest.
 //
-// Ownership: counted: one for each descriptor bound to it (an objr_object) and for each Vma. The last reference writes back what
-// is dirty, drops the pages and the object; a descriptor outlives its Vmas, so this never happens under an mmap_lock.
+// Dirty pages: a write fault marks, before it makes the entry writable. Write-back takes the rights away, then flag and mark, and
+// copies, all under the page lock; what it cannot write gets flag and mark again. Only truncation loses either.
+//
+// Ownership: counted twice. Users are the descriptors bound to it (objr_object) and the Vmas: the last one writes back what is dirty
+// and takes it out of the table of files; a descriptor outlives its Vmas, so this never happens under an mmap_lock. Who looks at
+// files, or writes them back in the background, only holds the object: it keeps memory and pages, and no user waits for it.
 // Locking: fields say it. pages_ is a table with a lock of its own; a page enters locked, and leaves under its page lock.
 #pragma once
 
@@ -32,14 +38,21 @@ public:
     void get() { refs_.fetch_add(1); }
     bool try_get() { return refs_.add_unless_zero(); }
     void put(); // sleeps; the last one writes back
+    // Found in the table of files, whose lock is held; let_go() sleeps.
+    void hold() { holders_.fetch_add(1); }
+    void let_go();
 
     // The page at pgoff, uptodate, referenced and locked, read from the file if need be. EIO beyond the end or unreadable;
     // ENOMEM.
     Result<Page*> get_locked_page(u64 pgoff);
     // The page if it is in the cache, referenced, not locked; nullptr: it is not.
     Page* find_page(u64 pgoff);
-    // First page at or after *pgoff, referenced; sets *pgoff.
-    Page* find_page_from(u64& pgoff, u64 last = ~0ull);
+    // First page at or after *pgoff, referenced, not locked; sets *pgoff. marked: only such as F5 marks.
+    enum class Which { all, marked };
+    Page* find_page_from(u64& pgoff, u64 last = ~0ull, Which which = Which::all);
+    // Out of the cache, if that gives the frame back with the caller's reference: the page is locked, and nobody maps it, waits for it
+    // or has something to write. False: it stays. An object has its pages nowhere else: never.
+    bool evict_locked(Page& page);
 
     // Migration: both are locked, old is in the cache; fresh has its contents and takes its place. The caller references both.
     void replace_page_locked(Page& old, Page& fresh);
@@ -47,6 +60,9 @@ public:
     // Make what is dirty in pages [first, last] clean and write it. The first error; pages that failed stay dirty. Not
     // under the quiesce lock, which it takes for each page.
     Status sync(u64 first, u64 last, bool datasync);
+    // The same in the background: at most `most` of the dirty pages, from where the last call has stopped, not synced. Returns
+    // how many were written. It does not wait for another write-back of the file, nor try again what has just failed.
+    u64 write_back(u64 most);
     // New size in bytes. EACCES: no descriptor with write access; EINVAL; what the file system says.
     Status truncate(u64 size);
 
@@ -59,8 +75,12 @@ public:
     bool writable() const { return kind_ == Kind::object || writer() != nullptr; }
     bool being_cut() const { return cutting_.load_acquire() != 0; } // F3 does not hold yet
     u64 cached_pages() const { return cached_.load(); }
-    // A page of it has become dirty: the last put() has something to write.
-    void note_dirty() { dirtied_.store(1); }
+    u64 dirty_pages() const { return dirty_.load(); }
+    // The page is in the cache and locked, and an entry that is writable or dirty comes next (F5). Any context.
+    void mark_page_locked(Page& page);
+    // An entry through which page, which the caller references, could be written has gone, and now the last translation of it too:
+    // what came in between was not to be seen by a write-back. No page lock and no rmap lock is held, quiesce is.
+    void note_late_writes(const Page& page);
 
     RwSem i_mmap_lock;
     FileIndex i_mmap; // guarded by i_mmap_lock; its kind changes under quiesce for write and the registry lock
@@ -77,9 +97,19 @@ private:
     Status add_page_locked(Page& page, u64 pgoff);
     Status fill(Page& page, u64 pgoff);
     void drop_page_locked(Page& page);
+    struct Written {
+        u64 pages = 0;
+        u32 failures = 0;
+        Status first_error;
+        u64 next = 0; // where it has stopped
+    };
+    Written write_pages(u64 first, u64 last, u64 most, u32 most_failures);
+    void note_size();
+    void unmark_page_locked(Page& page);
     bool clean_next(u64& pgoff, u64 last, void* copy);
     Status write_copy(u64 pgoff, const void* copy);
     void make_dirty(u64 pgoff);
+    Status write_out();
     void unmap_beyond(u64 first);
     Mm* next_mapper(u64 first, u32 after);
     u64 zap_beyond(Mm& mm, u64 first);
@@ -91,16 +121,24 @@ private:
     u32 id_ = 0; // immutable
     char name_[kNameBytes] = {}; // immutable
     u32 uid_ = 0; // immutable; of a named object
-    Atomic<u32> refs_{1};
+    Atomic<u32> refs_{1}; // users
+    Atomic<u32> holders_{1}; // all users together, and who holds it
     u64 key_ = 0; // immutable; identity of the inode
     objr_backing* reader_ = nullptr; // immutable; the first descriptor's file
     Atomic<objr_backing*> writer_{nullptr}; // none -> set once (registry lock): the first one opened for writing
     Atomic<u64> size_{0}; // of a named object; of a file: the size last seen
     Atomic<u32> cutting_{0}; // truncate() has set the size and not yet unmapped what is beyond
     Mutex writeback_; // one write-back at a time
+    Atomic<u32> writing_{0}; // pages are marked clean and not all of them written yet; writeback_ held
+    u64 write_next_ OBJR_GUARDED_BY(writeback_) = 0; // where write_back() goes on
+    Atomic<u64> retry_at_{0}; // ns; before that write_back() leaves the file alone: something has failed
     Table<Page> pages_;
     Atomic<u64> cached_{0}; // pages in pages_
-    Atomic<u32> dirtied_{0}; // since the last put() looked
+    Atomic<u64> dirty_{0}; // marks
 };
+
+// Write about `most` dirty pages back, of one file after the other, each call where the last one has stopped. Returns how
+// many were written; 0: none is left that can be now. Takes no lock that a fault or an fsync waits for. Sleeps, under no lock.
+u64 write_back_some(World& world, u64 most);
 
 } // namespace objr

@@ -77,6 +77,7 @@ class OBJR_THREAD(capability("mutex")) Mutex : Pinned {
 public:
     void init(objr_lock_class cls) { objr_mutex_init(lock_.raw(), cls); }
     void lock() OBJR_THREAD(acquire_capability()) { objr_mutex_lock(lock_.raw()); }
+    bool try_lock() OBJR_THREAD(try_acquire_capability(true)) { return objr_mutex_trylock(lock_.raw()) != 0; }
     void unlock() OBJR_THREAD(release_capability()) { objr_mutex_unlock(lock_.raw()); }
 
 private:

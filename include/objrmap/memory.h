@@ -66,6 +66,12 @@ public:
     T* find(u64 id) { return static_cast<T*>(objr_xa_load(xa_.raw(), id)); }
     // First object with an id in [id, last]; id is set to its own.
     T* find_from(u64& id, u64 last = ~0ull) { return static_cast<T*>(objr_xa_find(xa_.raw(), &id, last)); }
+    // Objects may be marked as long as they are in the table; replace keeps the mark. To find one costs what there are of them.
+    void set_mark(u64 id) { objr_xa_set_mark(xa_.raw(), id); }
+    void clear_mark(u64 id) { objr_xa_clear_mark(xa_.raw(), id); }
+    T* find_marked_from(u64& id, u64 last = ~0ull) {
+        return static_cast<T*>(objr_xa_find_marked(xa_.raw(), &id, last));
+    }
 
 private:
     KernelObject<OBJR_SIZEOF_XARRAY, OBJR_ALIGNOF_XARRAY> xa_;

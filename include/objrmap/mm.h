@@ -127,6 +127,7 @@ private:
         static constexpr u32 kReaps = 16;
         Page* pages[kPages];
         SwapEntry reaps[kReaps]; // see SwapSpace::release
+        u32 writable = 0; // bits: pages that could be written through their entry
         u32 page_count = 0;
         u32 reap_count = 0;
         u32 entries = 0; // of any kind

@@ -51,9 +51,11 @@ struct World : Pinned {
     Cache<ChainBlock> chain_block_cache;
 
     u32 next_id() { return last_id.fetch_add(1) + 1; }
-    // The Mm, file with this id or the first one behind; with a reference; nullptr: none. Sets id.
+    // The Mm, file with this id or the first one behind; referenced; nullptr: none. Sets id.
     Mm* get_mm_from(u64& id);
-    FileMapping* get_file_from(u64& id);
+    enum class Files { all, dirty };
+    FileMapping* hold_file_from(u64& id, Files which = Files::all); // held, not used
+    Atomic<u64> write_back_from{0}; // id of the file that write_back_some begins with: a hint
 
 private:
     Status init(const objr_params& params);

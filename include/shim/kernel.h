@@ -115,6 +115,7 @@ void objr_spin_unlock(void *lock);
 
 void objr_mutex_init(void *lock, enum objr_lock_class cls);
 void objr_mutex_lock(void *lock);
+int objr_mutex_trylock(void *lock); /* 1: taken */
 void objr_mutex_unlock(void *lock);
 
 void objr_init_rwsem(void *lock, enum objr_lock_class cls);
@@ -151,10 +152,17 @@ void objr_xa_init(void *xa); /* OBJR_SIZEOF_XARRAY bytes */
 void objr_xa_destroy(void *xa);
 void *objr_xa_load(void *xa, objr_u64 index); /* any; NULL: nothing there */
 int objr_xa_insert(void *xa, objr_u64 index, void *entry); /* sleeps; -EBUSY: taken, -ENOMEM */
-/* entry in place of what is at index: something is, and nobody else changes it meanwhile. Any context, never fails. */
+/*
+ * entry in place of what is at index, with the mark that is there: something is, and nobody else changes it meanwhile. Any
+ * context, never fails.
+ */
 void objr_xa_replace(void *xa, objr_u64 index, void *entry);
 void objr_xa_erase(void *xa, objr_u64 index); /* any, never fails */
 void *objr_xa_find(void *xa, objr_u64 *index, objr_u64 last); /* first entry at or after *index, up to last; sets *index */
+/* An entry may be marked; it comes without, and the mark goes with it. Any context, never fails; nothing there: nothing happens. */
+void objr_xa_set_mark(void *xa, objr_u64 index);
+void objr_xa_clear_mark(void *xa, objr_u64 index);
+void *objr_xa_find_marked(void *xa, objr_u64 *index, objr_u64 last); /* as objr_xa_find, among the marked ones */
 
 /* ---- time, scheduling, log, text ---------------------------------------------------------------------------- */
 

@@ -181,6 +181,15 @@
 	CASE(spec_C15_M12_mkclean) \
 	CASE(spec_C15_M12_mkclean_of_many)
 
+/* writeback.cpp: which pages of a file are dirty, and how they reach it in the background. */
+#define OBJR_CASES_WRITEBACK(CASE) \
+	CASE(file_dirty_pages_are_marked) \
+	CASE(file_marks_follow_forks_and_migration) \
+	CASE(file_written_in_the_background) \
+	CASE(file_background_write_that_fails) \
+	CASE(file_held_is_written_at_last_close) \
+	CASE(file_clean_pages_can_be_evicted)
+
 /* nonlinear.cpp: spec C12 to C14: any page of a file anywhere. */
 #define OBJR_CASES_NONLINEAR(CASE) \
 	CASE(spec_C12_first_remap_moves_to_the_list) \
@@ -377,6 +386,7 @@
 	SUITE(switching, OBJR_CASES_SWITCHING) \
 	EACH(users, OBJR_CASES_USERS)	\
 	EACH(files, OBJR_CASES_FILES)	\
+	EACH(writeback, OBJR_CASES_WRITEBACK) \
 	EACH(nonlinear, OBJR_CASES_NONLINEAR) \
 	EACH(swap, OBJR_CASES_SWAP)	\
 	EACH(unmap, OBJR_CASES_UNMAP)	\

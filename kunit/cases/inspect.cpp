@@ -353,7 +353,7 @@ OBJR_TEST(inspect_lists) {
     OBJR_EXPECT_TEXT(text.c_str(), " pid=- comm=- vmas=2 pages=8 resident=2 tables=4\n");
     OBJR_EXPECT_EQ(text.list(world, OBJR_LIST_FILES), 1);
     OBJR_EXPECT_TEXT(text.c_str(), " kind=object name=bag size=16384 cached=1 vmas=2 ");
-    OBJR_EXPECT_TEXT(text.c_str(), " writable=1\n");
+    OBJR_EXPECT_TEXT(text.c_str(), " writable=1 dirty=0\n");
 
     OBJR_EXPECT_TEXT(text.stats(world),
                      "pool_pages 256\nfree_pages 253\nanon_pages 2\nfile_pages 1\nmapped_pages 3\nmappings 5\n");

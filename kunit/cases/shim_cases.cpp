@@ -246,13 +246,25 @@ void use_xarray(objr_test* test, void* xa) {
     OBJR_EXPECT_EQ(objr_xa_find(xa, &index, ~0ULL), &entries[1]);
     OBJR_EXPECT_EQ(index, kFar);
 
+    objr_xa_set_mark(xa, 6); // nothing there
+    OBJR_EXPECT_EQ(objr_xa_find_marked(xa, &(index = 0), ~0ULL), nullptr);
+    objr_xa_set_mark(xa, 5);
+    objr_xa_set_mark(xa, kFar);
+    OBJR_EXPECT_EQ(objr_xa_find_marked(xa, &(index = 1), 4), nullptr);
+    OBJR_EXPECT_EQ(objr_xa_find_marked(xa, &(index = 1), ~0ULL), &entries[0]);
+    OBJR_EXPECT_EQ(index, 5);
+    objr_xa_clear_mark(xa, kFar);
+    OBJR_EXPECT_EQ(objr_xa_find_marked(xa, &(index = 6), ~0ULL), nullptr);
+
     objr_xa_replace(xa, 5, &entries[3]);
+    OBJR_EXPECT_EQ(objr_xa_find_marked(xa, &(index = 0), 5), &entries[3]); // it is kept
     OBJR_EXPECT_EQ(objr_xa_load(xa, 5), &entries[3]);
     objr_xa_erase(xa, 5);
     objr_xa_erase(xa, 5);
     OBJR_EXPECT_EQ(objr_xa_load(xa, 5), nullptr);
     OBJR_EXPECT_EQ(objr_xa_insert(xa, 5, &entries[3]), 0);
     OBJR_EXPECT_EQ(objr_xa_load(xa, 5), &entries[3]);
+    OBJR_EXPECT_EQ(objr_xa_find_marked(xa, &(index = 0), ~0ULL), nullptr); // it has gone with the entry
     for (const objr_u64 last : {0ULL, 5ULL, kFar}) {
         objr_xa_erase(xa, last);
     }

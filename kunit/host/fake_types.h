@@ -46,7 +46,11 @@ struct FakePercpuRwsem {
 struct FakeXarray {
     std::uint64_t magic;
     pthread_mutex_t mutex;
-    std::map<objr_u64, void*> entries;
+    struct Entry {
+        void* pointer;
+        bool marked;
+    };
+    std::map<objr_u64, Entry> entries;
 };
 
 inline constexpr std::uint64_t kXarrayMagic = 0x0b0e0a44a7ed1234;

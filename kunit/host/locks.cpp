@@ -116,6 +116,14 @@ void objr_mutex_lock(void* lock) {
     acquire(lock, LockKind::kMutex, Take::kBlocking, OBJR_CALLER);
 }
 
+int objr_mutex_trylock(void* lock) {
+    FakeMutex& mutex = lock_at<FakeMutex>(lock, LockKind::kMutex);
+    check_before(lock, class_of(mutex.head), Take::kTry);
+    if (pthread_mutex_trylock(&mutex.mutex) != 0) return 0;
+    note_taken(lock, class_of(mutex.head), LockKind::kMutex, Take::kTry, OBJR_CALLER);
+    return 1;
+}
+
 void objr_mutex_unlock(void* lock) { release(lock, LockKind::kMutex); }
 
 void objr_init_rwsem(void* lock, enum objr_lock_class cls) {

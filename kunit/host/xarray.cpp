@@ -25,7 +25,7 @@ public:
     Locked(const Locked&) = delete;
     Locked& operator=(const Locked&) = delete;
 
-    std::map<objr_u64, void*>& entries() { return xa_.entries; }
+    std::map<objr_u64, FakeXarray::Entry>& entries() { return xa_.entries; }
 
 private:
     FakeXarray& xa_;
@@ -50,7 +50,7 @@ void objr_xa_destroy(void* xa) {
 void* objr_xa_load(void* xa, objr_u64 index) {
     Locked locked(xa);
     const auto found = locked.entries().find(index);
-    return found == locked.entries().end() ? nullptr : found->second;
+    return found == locked.entries().end() ? nullptr : found->second.pointer;
 }
 
 int objr_xa_insert(void* xa, objr_u64 index, void* entry) {
@@ -60,7 +60,7 @@ int objr_xa_insert(void* xa, objr_u64 index, void* entry) {
     Locked locked(xa);
     if (locked.entries().contains(index)) return -OBJR_EBUSY;
     if (allocation_fails()) return -OBJR_ENOMEM;
-    const auto place = locked.entries().emplace(index, entry).first;
+    const auto place = locked.entries().emplace(index, FakeXarray::Entry{entry, false}).first;
     ledger_add(&*place, sizeof *place, kEntry);
     return 0;
 }
@@ -69,7 +69,7 @@ void objr_xa_replace(void* xa, objr_u64 index, void* entry) {
     Locked locked(xa);
     const auto found = locked.entries().find(index);
     if (found == locked.entries().end()) die("xa_replace at %llu, where there is nothing", index);
-    found->second = entry;
+    found->second.pointer = entry;
 }
 
 void objr_xa_erase(void* xa, objr_u64 index) {
@@ -85,6 +85,29 @@ void* objr_xa_find(void* xa, objr_u64* index, objr_u64 last) {
     const auto found = locked.entries().lower_bound(*index);
     if (found == locked.entries().end() || found->first > last) return nullptr;
     *index = found->first;
-    return found->second;
+    return found->second.pointer;
+}
+
+void objr_xa_set_mark(void* xa, objr_u64 index) {
+    Locked locked(xa);
+    const auto found = locked.entries().find(index);
+    if (found != locked.entries().end()) found->second.marked = true;
+}
+
+void objr_xa_clear_mark(void* xa, objr_u64 index) {
+    Locked locked(xa);
+    const auto found = locked.entries().find(index);
+    if (found != locked.entries().end()) found->second.marked = false;
+}
+
+void* objr_xa_find_marked(void* xa, objr_u64* index, objr_u64 last) {
+    Locked locked(xa);
+    for (auto at = locked.entries().lower_bound(*index); at != locked.entries().end() && at->first <= last; ++at) {
+        if (at->second.marked) {
+            *index = at->first;
+            return at->second.pointer;
+        }
+    }
+    return nullptr;
 }
 }

@@ -171,7 +171,7 @@ int show_anon_vmas(World& world, u64* position, objr_out* out) {
 
 int show_files(World& world, u64* position, objr_out* out) {
     u64 id = *position;
-    FileMapping* file = world.get_file_from(id);
+    FileMapping* file = world.hold_file_from(id);
     if (!file) {
         return 0;
     }
@@ -193,8 +193,9 @@ int show_files(World& world, u64* position, objr_out* out) {
     emitter.decimal("vmas", vmas);
     emitter.decimal("vm_sets", pairs);
     emitter.decimal("writable", file->writable() ? 1 : 0);
+    emitter.decimal("dirty", file->dirty_pages());
     emitter.end_record();
-    file->put(); // may be the last one, which writes back
+    file->let_go();
     return 1;
 }
 

@@ -115,14 +115,14 @@ Selected select_pid(World& world, const objr_query& query, PageVisitor& visitor,
     return result;
 }
 
-// The first file from *id on with this name, referenced.
+// The first file from *id on with this name, held.
 FileMapping* file_of_name(World& world, const char* name, u64* id) {
     for (;; ++*id) {
-        FileMapping* file = world.get_file_from(*id);
+        FileMapping* file = world.hold_file_from(*id);
         if (!file || same_text(file->name(), name)) {
             return file;
         }
-        file->put();
+        file->let_go();
         objr_cond_resched();
     }
 }
@@ -145,7 +145,7 @@ Selected select_file(World& world, const objr_query& query, u64* position, PageV
         reason.add("no page at pgoff ").hex(query.first).add(" of file ").decimal(id);
         reason.add(query.first < file->size_in_pages() ? ": it is not in memory" : ": it is beyond the end");
     }
-    file->put(); // may be the last one, which writes back
+    file->let_go();
     return found ? Selected::answer : Selected::error;
 }
 

@@ -39,6 +39,7 @@ extern "C" void objr_show_stats(objr_world* opaque, objr_out* out) {
     text.line("swapcache_pages", Count::swapcache_pages);
     text.line("swapped_pages", Count::swapped_pages);
     text.line("locked_pages", Count::locked_pages);
+    text.line("dirty_pages", Count::dirty_pages);
     text.line("active", world.pool.active_pages());
     text.line("inactive", world.pool.inactive_pages());
     text.line("mms", Count::mms);

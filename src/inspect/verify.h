@@ -2,7 +2,7 @@
 // verify.h: the full check of a World, forward (page tables -> pages) against reverse (pages -> page tables).
 //
 // Checked, by the numbers of the headers that state them:
-//   page.h V1-V7 · page_table.h T1, T2 · mm.h M1, M2 · vma.h A1-A5 · anon_vma.h N1, N3 · file_mapping.h F1-F3
+//   page.h V1-V7 · page_table.h T1, T2 · mm.h M1, M2 · vma.h A1-A5 · anon_vma.h N1, N3 · file_mapping.h F1-F3, F5
 //   swap.h W1-W5
 //   lists, red-black and priority search trees by their own check(): "tree"
 //   S1 every counter of the World, and those of each Mm and file, say what there is
@@ -25,7 +25,8 @@ struct Tally {
     u64 hashes = 0;
     u32 count = 0;
     u32 private_writable : 1 = 0; // one of these lets a copy-on-write Vma write
-    u32 locked : 31 = 0; // of these, entries of locked Vmas
+    u32 shared_dirty : 1 = 0; // one of these is writable or dirty, in a shared Vma
+    u32 locked : 30 = 0; // of these, entries of locked Vmas
 
     void add(u32 mm_id, Vaddr address) {
         u64 mixed = (address.value ^ (static_cast<u64>(mm_id) << 1)) * 0x9e3779b97f4a7c15ull;
@@ -65,6 +66,7 @@ private:
     bool check_free(Page& page);
     bool check_used(Page& page);
     bool check_file_page(Page& page);
+    bool check_dirty(const Page& page);
     bool check_reverse(Page& page);
     bool report_unfound(Page& page, const Tally& found);
 
@@ -101,6 +103,7 @@ private:
     u64 free_pages_ = 0;
     u64 anon_pages_ = 0; // mapped ones
     u64 file_pages_ = 0;
+    u64 dirty_pages_ = 0;
     u64 mapped_pages_ = 0;
     u64 swapped_pages_ = 0;
     u64 swapcache_pages_ = 0;

@@ -54,13 +54,28 @@ bool Verifier::check_file(FileMapping& file) {
         return OBJR_BAD("F4: the index of file %u is not of the kind that %s has", file.id(), world_.scheme().name());
     }
     u64 cached = 0;
+    u64 dirty = 0;
     for (u64 pgoff = 0; Page* page = file.find_page_from(pgoff); pgoff++) {
         cached++;
+        dirty += page->has(PageFlag::maybe_dirty) ? 1 : 0;
         world_.pool.put(*page);
         if (pgoff == ~0ull) {
             break;
         }
         objr_cond_resched();
+    }
+    u64 marked = 0;
+    for (u64 pgoff = 0; Page* page = file.find_page_from(pgoff, ~0ull, FileMapping::Which::marked); pgoff++) {
+        marked += page->has(PageFlag::maybe_dirty) ? 1 : 0;
+        world_.pool.put(*page);
+        if (pgoff == ~0ull) {
+            break;
+        }
+        objr_cond_resched();
+    }
+    if (marked != dirty || marked != file.dirty_pages()) {
+        return OBJR_BAD("F5: file %u counts %llu dirty pages, %llu say it of themselves, of which %llu are marked",
+                        file.id(), file.dirty_pages(), dirty, marked);
     }
     return cached == file.cached_pages() ||
            OBJR_BAD("F1: file %u counts %llu cached pages, %llu of its slots have a page of it", file.id(),
@@ -179,7 +194,8 @@ bool Verifier::check_counters() {
         !check_counter("mapped_pages", Count::mapped_pages, mapped_pages_) ||
         !check_counter("locked_pages", Count::locked_pages, locked_pages_) ||
         !check_counter("anon_pages", Count::anon_pages, anon_pages_) ||
-        !check_counter("file_pages", Count::file_pages, file_pages_) || !check_counter("vmas", Count::vmas, vmas_) ||
+        !check_counter("file_pages", Count::file_pages, file_pages_) ||
+        !check_counter("dirty_pages", Count::dirty_pages, dirty_pages_) || !check_counter("vmas", Count::vmas, vmas_) ||
         !check_counter("anon_vmas", Count::anon_vmas, anon_vmas_) ||
         !check_counter("anon_vma_chains", Count::anon_vma_chains, anon_chains_) || !check_free_lists()) {
         return false;

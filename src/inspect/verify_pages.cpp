@@ -73,8 +73,21 @@ bool Verifier::check_used(Page& page) {
     mapped_pages_ += found != 0 ? 1 : 0;
     anon_pages_ += found != 0 && page.mapping().is_anon() ? 1 : 0;
     file_pages_ += is_file ? 1 : 0;
-    return (!is_file || check_file_page(page)) && (!is_cached || check_cached_page(page)) &&
+    dirty_pages_ += page.has(PageFlag::maybe_dirty) ? 1 : 0;
+    return check_dirty(page) && (!is_file || check_file_page(page)) && (!is_cached || check_cached_page(page)) &&
            (found == 0 || check_reverse(page));
+}
+
+// The flag; that the mark is there too is seen from the file.
+bool Verifier::check_dirty(const Page& page) {
+    const u32 n = world_.pool.number(page);
+    const FileMapping* file = page.mapping().file_mapping();
+    const bool real = file && file->kind() == FileMapping::Kind::file;
+    const bool dirty = page.has(PageFlag::dirty) || tallies_[n].shared_dirty != 0;
+    return page.has(PageFlag::maybe_dirty) == (real && dirty) ||
+           OBJR_BAD("F5: page %u %s to have something to write; dirty=%u, %s", n,
+                    page.has(PageFlag::maybe_dirty) ? "is said" : "is not said", page.has(PageFlag::dirty) ? 1u : 0u,
+                    tallies_[n].shared_dirty != 0 ? "writable in a shared mapping" : "in no shared mapping writable");
 }
 
 // Its file is there as long as the page is its: it drops the page under quiesce.

@@ -161,6 +161,7 @@ bool Verifier::check_entry(const Mm& mm, const Vma* vma, Vaddr address, Pte pte)
     Tally& tally = tallies_[world_.pool.number(*page)];
     tally.add(mm.id(), address);
     tally.private_writable |= pte.writable() && vma->copies_on_write() ? 1 : 0;
+    tally.shared_dirty |= (pte.writable() || pte.dirty()) && !vma->copies_on_write() ? 1 : 0;
     tally.locked += pte.locked() ? 1 : 0;
     return check_place(mm, *vma, address, *page) && check_rights(mm, *vma, address, pte);
 }

@@ -139,6 +139,9 @@ Result<FaultHandler::Progress> FaultHandler::map_file_page(Page* page, Pte expec
     {
         Guard guard(table_->lock);
         if (table_->get(address_) == expected) {
+            if (write_) {
+                vma_.file->mark_page_locked(*page);
+            }
             enter(*page, writable);
             rmap_map_file(world_, *page, {*table_, address_}, reserve_);
             mm_.resident_add(1);
@@ -272,6 +275,9 @@ Result<FaultHandler::Progress> FaultHandler::fault_present(Page& page, Pte pte) 
             if (!copy) {
                 if (write_ && !pte.writable() && vma_.copies_on_write()) {
                     rmap_claim(world_, page, vma_);
+                }
+                if (FileMapping* file = page.mapping().file_mapping(); write_ && file) {
+                    file->mark_page_locked(page);
                 }
                 u64 write_bits = Pte::kDirty | (vma_.has(VmFlag::write) ? Pte::kWrite : 0);
                 table_->set(address_, pte.with(Pte::kAccessed | (write_ ? write_bits : 0)));

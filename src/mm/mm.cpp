@@ -186,6 +186,10 @@ u64 Mm::zap_range_locked(Vma& vma, Vaddr start, Vaddr end, Translations translat
                 mmu_.zap(vma.region, from, part.start, held);
             }
             for (u32 i = 0; i < batch.page_count; i++) {
+                const bool late = translations == Translations::present && (batch.writable & 1u << i) != 0;
+                if (late && vma.file && !vma.copies_on_write()) {
+                    vma.file->note_late_writes(*batch.pages[i]);
+                }
                 world_.pool.put(*batch.pages[i]);
             }
             for (u32 i = 0; i < batch.reap_count; i++) {
@@ -233,6 +237,7 @@ void Mm::take_entry(PageTable& table, Vaddr address, EntryBatch& batch) {
         rmap_note_dirty(*page, pte);
         rmap_munlock(world_, *page, pte);
         rmap_unmap(world_, *page, {table, address});
+        batch.writable |= pte.writable() ? 1u << batch.page_count : 0;
         batch.pages[batch.page_count++] = page;
     }
 }

@@ -78,10 +78,8 @@ u64 Mm::replace_entries(Vma& vma, Vaddr start, Vaddr end, objr_held held, EntryF
             }
             for (u32 n = 0; n < replaced.count; n++) {
                 Page& page = *replaced.pages[n];
-                // It may have been written to between its entry's end and its translation's, and been cleaned in between.
-                if (replaced.was_writable(n) && page.mapping() == MappingWord::file(vma.file)) {
-                    page.set(PageFlag::dirty);
-                    vma.file->note_dirty();
+                if (replaced.was_writable(n)) {
+                    vma.file->note_late_writes(page);
                 }
                 world_.pool.put(page);
             }

@@ -113,10 +113,11 @@ Mm* World::get_mm_from(u64& id) {
     return nullptr;
 }
 
-FileMapping* World::get_file_from(u64& id) {
+FileMapping* World::hold_file_from(u64& id, Files which) {
     Guard guard(registry);
     for (; FileMapping* file = files.find_from(id); id++) {
-        if (file->try_get()) {
+        if (which == Files::all || file->dirty_pages() != 0) {
+            file->hold();
             return file;
         }
     }

@@ -152,11 +152,20 @@ static Status sync_detached(FileMapping& file) {
     return sync.status;
 }
 
-// The last reference writes back while the object can still be found, so that who opens the file meanwhile shares it rather than
+// Also what another thread is about to write is waited for: its pages are not marked any more.
+Status FileMapping::write_out() {
+    if (writing_.load() != 0) {
+        Guard guard(writeback_);
+    }
+    return dirty_.load() != 0 ? sync_detached(*this) : Status();
+}
+
+// The last user writes back while the object can still be found, so that who opens the file meanwhile shares it rather than
 // reads what is not yet written; only when nothing has become dirty since does it go. A write-back that fails is tried once more.
 void FileMapping::put() {
     constexpr u32 kAttempts = 2;
-    for (u32 failures = 0;;) {
+    constexpr u32 kMostRounds = 10000; // of others who open it, write, and are gone again
+    for (u32 failures = 0, rounds = 0;; rounds++) {
         u32 seen = refs_.load();
         if (seen > 1) {
             if (refs_.compare_exchange(seen, seen - 1)) {
@@ -164,10 +173,9 @@ void FileMapping::put() {
             }
             continue;
         }
-        Status status = dirtied_.exchange(0) != 0 ? sync_detached(*this) : Status();
+        Status status = write_out();
         if (!status) {
             failures++;
-            dirtied_.store(1); // pages it has not come to are dirty yet
             objr_printk(OBJR_ERR, "file %s: write-back at last close failed (error %d): %s\n", name_, status.as_int(),
                         failures < kAttempts ? "once more" : "changes are lost");
         }
@@ -177,12 +185,20 @@ void FileMapping::put() {
             continue; // somebody has opened it meanwhile
         }
         // Only now is it certain that nobody makes it dirty any more: it is looked up under the lock that is held.
-        if ((status && dirtied_.load() == 0) || failures >= kAttempts) {
+        const bool written = status && dirty_.load() == 0 && writing_.load() == 0;
+        if (written || failures >= kAttempts || OBJR_WARN_ON(rounds == kMostRounds)) {
             world_.files.erase(id_);
             world_.counters.sub(Count::file_mappings);
             break;
         }
         refs_.store(1);
+    }
+    let_go();
+}
+
+void FileMapping::let_go() {
+    if (holders_.fetch_sub(1) > 1) {
+        return;
     }
     cut_cache(0);
     if (objr_backing* writer = this->writer(); writer && writer != reader_) {
@@ -218,8 +234,8 @@ Page* FileMapping::find_page(u64 pgoff) {
 }
 
 // A page that does not stand for its place any more has gone, or another one has taken the place (migration): the table knows.
-Page* FileMapping::find_page_from(u64& pgoff, u64 last) {
-    while (Page* page = pages_.find_from(pgoff, last)) {
+Page* FileMapping::find_page_from(u64& pgoff, u64 last, Which which) {
+    while (Page* page = which == Which::all ? pages_.find_from(pgoff, last) : pages_.find_marked_from(pgoff, last)) {
         if (world_.pool.try_get(*page)) {
             if (page->mapping() == MappingWord::file(this) && page->index == pgoff) {
                 return page;
@@ -290,12 +306,25 @@ Status FileMapping::fill(Page& page, u64 pgoff) {
 // Out of the cache; the page is locked, unmapped, and referenced by the caller.
 void FileMapping::drop_page_locked(Page& page) {
     OBJR_WARN_ON(page.mapped());
+    unmark_page_locked(page);
     pages_.erase(page.index);
     page.set_mapping(MappingWord());
     page.clear(PageFlag::dirty);
     cached_.fetch_sub(1);
     world_.counters.sub(Count::file_pages);
     world_.pool.put(page);
+}
+
+// Who finds the page from here on waits for its lock and sees that it is the file's no more: none of them is among the references.
+bool FileMapping::evict_locked(Page& page) {
+    constexpr s32 kExpected = 2; // the cache's and the caller's
+    OBJR_WARN_ON(!page.locked());
+    if (kind_ != Kind::file || page.mapping() != MappingWord::file(this) || page.mapped() ||
+        page.has(PageFlag::maybe_dirty) || page.refcount.load() != kExpected) {
+        return false;
+    }
+    drop_page_locked(page);
+    return true;
 }
 
 // Who finds fresh from here on waits for its lock; who has found old and waits for its lock sees that it is not the file's any more.
@@ -305,6 +334,9 @@ void FileMapping::replace_page_locked(Page& old, Page& fresh) {
     fresh.set_mapping(MappingWord::file(this));
     world_.pool.get(fresh); // the cache's
     pages_.replace(old.index, &fresh);
+    if (old.clear(PageFlag::maybe_dirty)) {
+        fresh.set(PageFlag::maybe_dirty);
+    }
     old.set_mapping(MappingWord());
     world_.pool.put(old);
 }

@@ -183,13 +183,10 @@ void rmap_moved(World& world, Vma& vma, Pte pte, EntryPlace from, EntryPlace to)
     }
 }
 
+// A page that has a dirty entry is marked in its file already (file_mapping.h F5).
 void rmap_note_dirty(Page& page, Pte pte) {
-    if (!pte.dirty()) {
-        return;
-    }
-    page.set(PageFlag::dirty);
-    if (FileMapping* file = page.mapping().file_mapping()) { // stable: the page is mapped, so it is not truncated
-        file->note_dirty();
+    if (pte.dirty()) {
+        page.set(PageFlag::dirty);
     }
 }
 

@@ -2,7 +2,8 @@
 // From the page cache to the file: write-back and truncation (Linux: mm/page-writeback.c:write_cache_pages, mm/truncate.c).
 //
 // Writing takes the inode lock, and a process in write(2) may hold that while it faults on pool memory. So a page is made
-// clean and copied under its lock, and written from the copy with no lock held but writeback_, which no fault takes.
+// clean and copied under its lock, and written from the copy with no lock held but writeback_, which no fault takes. fsync, truncate
+// and the last close wait for writeback_; the background only tries it.
 #include "objrmap/file_mapping.h"
 #include "objrmap/rmap.h"
 #include "objrmap/world.h"
@@ -11,61 +12,127 @@ namespace objr {
 
 // ---- write-back
 
+void FileMapping::mark_page_locked(Page& page) {
+    if (kind_ != Kind::file || page.has(PageFlag::maybe_dirty)) {
+        return;
+    }
+    page.set(PageFlag::maybe_dirty);
+    pages_.set_mark(page.index);
+    dirty_.fetch_add(1);
+    world_.counters.add(Count::dirty_pages);
+}
+
+void FileMapping::unmark_page_locked(Page& page) {
+    if (page.clear(PageFlag::maybe_dirty)) {
+        pages_.clear_mark(page.index);
+        dirty_.fetch_sub(1);
+        world_.counters.sub(Count::dirty_pages);
+    }
+}
+
+// A page that is dirty now will be copied later, with all that was written to it.
+void FileMapping::note_late_writes(const Page& page) {
+    if (kind_ == Kind::file && !page.has(PageFlag::dirty)) {
+        make_dirty(page.index);
+    }
+}
+
 Status FileMapping::sync(u64 first, u64 last, bool datasync) {
     objr_backing* writer = this->writer();
     if (!writer) {
         return {}; // nothing can have become dirty
     }
     Guard guard(writeback_);
-    if (u64 size = this->size(); size < size_.exchange(size)) { // cut by somebody else
+    note_size();
+    const Written written = write_pages(first, last, ~0ull, ~0u);
+    retry_at_.store(0);
+    Status status = Status::from_int(objr_backing_sync(writer, first << kPageShift, ~0ull >> 1, datasync ? 1 : 0));
+    return written.first_error ? status : written.first_error;
+}
+
+u64 FileMapping::write_back(u64 most) OBJR_THREAD(no_thread_safety_analysis) {
+    constexpr u32 kMostFailures = 16;
+    constexpr u64 kPause = 1000000000; // ns
+    if (dirty_.load() == 0 || objr_ktime_get_ns() < retry_at_.load() || !writer() || !writeback_.try_lock()) {
+        return 0;
+    }
+    note_size();
+    const u64 from = write_next_;
+    Written written = write_pages(from, ~0ull, most, kMostFailures);
+    u64 pages = written.pages;
+    if (from != 0 && pages < most && written.failures == 0) {
+        written = write_pages(0, from - 1, most - pages, kMostFailures);
+        pages += written.pages;
+    }
+    write_next_ = written.next;
+    if (written.failures != 0) {
+        retry_at_.store(objr_ktime_get_ns() + kPause);
+    }
+    writeback_.unlock();
+    return pages;
+}
+
+// The file may have been cut by somebody else.
+void FileMapping::note_size() {
+    if (u64 size = this->size(); size < size_.exchange(size)) {
         unmap_beyond((size + kPageSize - 1) >> kPageShift);
         cut_cache(size);
     }
+}
+
+// Until `most` pages are written or as many have failed as are allowed to; writeback_ is held.
+FileMapping::Written FileMapping::write_pages(u64 first, u64 last, u64 most, u32 most_failures) {
+    Written written{.pages = 0, .failures = 0, .first_error = {}, .next = first};
     void* copy = objr_alloc_pages(0);
     if (!copy) {
-        return Errno{OBJR_ENOMEM};
+        written.failures = 1;
+        written.first_error = Errno{OBJR_ENOMEM};
+        return written;
     }
-    Status result;
-    for (u64 pgoff = first; clean_next(pgoff, last, copy); pgoff++) {
-        if (Status status = write_copy(pgoff, copy); !status) {
+    writing_.store(1);
+    u64& pgoff = written.next;
+    while (written.pages < most && written.failures < most_failures && clean_next(pgoff, last, copy)) {
+        if (Status status = write_copy(pgoff, copy); status) {
+            written.pages++;
+        } else {
+            SharedGuard quiesce(world_.quiesce);
             make_dirty(pgoff);
-            result = result ? status : result;
+            written.first_error = written.failures++ == 0 ? status : written.first_error;
         }
-        if (pgoff == last) {
+        if (pgoff++ == last) {
             break;
         }
     }
+    writing_.store(0);
     objr_free_pages(copy, 0);
-    Status status = Status::from_int(objr_backing_sync(writer, first << kPageShift, ~0ull >> 1, datasync ? 1 : 0));
-    return result ? status : result;
+    return written;
 }
 
-// Make the first dirty page in [pgoff, last] clean and copy it; sets pgoff. False: there is none.
+// Make the first marked page in [pgoff, last] clean and copy it; sets pgoff. False: there is none.
 bool FileMapping::clean_next(u64& pgoff, u64 last, void* copy) {
     for (;;) {
         SharedGuard quiesce(world_.quiesce);
-        Page* page = find_page_from(pgoff, last);
+        Page* page = find_page_from(pgoff, last, Which::marked);
         if (!page) {
             return false;
         }
         bool dirty = false;
-        bool gone = false; // truncated, or migrated: then another page is there
         {
             PageLock lock(*page);
-            gone = page->mapping() != MappingWord::file(this);
-            if (!gone) {
+            // Else it was truncated, or migrated: then the page in its place has the mark.
+            if (page->mapping() == MappingWord::file(this)) {
                 page_mkclean(world_, *page);
                 dirty = page->clear(PageFlag::dirty);
+                unmark_page_locked(*page);
             }
             if (dirty) {
                 objr_copy_page(copy, world_.pool.address(*page));
             }
         }
         world_.pool.put(*page);
-        if (dirty || (!gone && pgoff == last)) {
-            return dirty;
+        if (dirty) {
+            return true;
         }
-        pgoff += gone ? 0 : 1;
         objr_cond_resched();
     }
 }
@@ -81,9 +148,8 @@ Status FileMapping::write_copy(u64 pgoff, const void* copy) {
     return {};
 }
 
-// After a write that failed; a page that has been truncated meanwhile has nothing to write any more.
+// The page at pgoff has something that the file has not; one that has been truncated meanwhile has nothing to write any more.
 void FileMapping::make_dirty(u64 pgoff) {
-    SharedGuard quiesce(world_.quiesce);
     while (Page* page = find_page(pgoff)) {
         bool done = false;
         {
@@ -91,7 +157,7 @@ void FileMapping::make_dirty(u64 pgoff) {
             done = page->mapping() == MappingWord::file(this); // else it was truncated or has gone to another frame
             if (done) {
                 page->set(PageFlag::dirty);
-                note_dirty();
+                mark_page_locked(*page);
             }
         }
         world_.pool.put(*page);
@@ -99,6 +165,31 @@ void FileMapping::make_dirty(u64 pgoff) {
             return;
         }
     }
+}
+
+// ---- in the background
+
+// One round at most: a file that has been visited and has dirty pages left has its turn in the next call.
+u64 write_back_some(World& world, u64 most) {
+    constexpr u64 kTurn = 64; // pages of one file
+    u64 done = 0;
+    u64 id = world.write_back_from.load();
+    for (u32 ends = id == 0 ? 1 : 0; done < most;) {
+        FileMapping* file = world.hold_file_from(id, World::Files::dirty);
+        if (!file) {
+            if (ends++ != 0) {
+                break;
+            }
+            id = 0;
+            continue;
+        }
+        done += file->write_back(min(kTurn, most - done));
+        file->let_go();
+        id++;
+        objr_cond_resched();
+    }
+    world.write_back_from.store(id);
+    return done;
 }
 
 // ---- truncation

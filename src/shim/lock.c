@@ -77,6 +77,11 @@ void objr_mutex_lock(void *lock)
 	mutex_lock(lock);
 }
 
+int objr_mutex_trylock(void *lock)
+{
+	return mutex_trylock(lock);
+}
+
 void objr_mutex_unlock(void *lock)
 {
 	mutex_unlock(lock);

@@ -50,3 +50,23 @@ void *objr_xa_find(void *xa, objr_u64 *index, objr_u64 last)
 		*index = at;
 	return entry;
 }
+
+void objr_xa_set_mark(void *xa, objr_u64 index)
+{
+	xa_set_mark(xa, index, XA_MARK_0);
+}
+
+void objr_xa_clear_mark(void *xa, objr_u64 index)
+{
+	xa_clear_mark(xa, index, XA_MARK_0);
+}
+
+void *objr_xa_find_marked(void *xa, objr_u64 *index, objr_u64 last)
+{
+	unsigned long at = *index;
+	void *entry = xa_find(xa, &at, last, XA_MARK_0);
+
+	if (entry)
+		*index = at;
+	return entry;
+}

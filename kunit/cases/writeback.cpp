@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-2.0
+// writeback.cpp: which pages of a file are dirty, and how they reach it in the background.
+#include "memory_file.h"
+
+#include "objrmap/migrate.h"
+
+using namespace objr;
+using namespace objr::test;
+
+namespace {
+
+u64 dirty_pages(TestWorld& world) { return static_cast<u64>(world->counters.sum(Count::dirty_pages)); }
+
+u32 writes(MemoryFile& memory) { return objr_memory_file_calls(memory.get(), OBJR_MEMORY_WRITE); }
+
+// What page_mkclean leaves, for who has no Vma at hand.
+u32 mkclean(World& world, Page& page) {
+    SharedGuard quiesce(world.quiesce);
+    PageLock lock(page);
+    return page_mkclean(world, page);
+}
+
+// The page's own way out of the cache, as reclaim takes it.
+bool evict(World& world, FileMapping& file, u64 pgoff) {
+    SharedGuard quiesce(world.quiesce);
+    Page* page = file.find_page(pgoff);
+    if (!page) {
+        return false;
+    }
+    bool gone;
+    {
+        PageLock lock(*page);
+        gone = file.evict_locked(*page);
+    }
+    world.pool.put(*page);
+    return gone;
+}
+
+} // namespace
+
+OBJR_TEST(file_dirty_pages_are_marked) {
+    TestWorld world(test);
+    MemoryFile memory(test, "marks", 8 * kPageSize);
+    Object object(memory.open(*world, true));
+    Process a(test, world);
+    Process b(test, world);
+    OBJR_ASSERT(object.get() && a.map(0, 8, kShared, object.get(), 0));
+    OBJR_ASSERT(b.map(20, 28, kReadWrite, object.get(), 0));
+    OBJR_EXPECT_EQ(a.load(0), MemoryFile::pattern(0));
+    b.store(21, 1); // a copy of its own
+    OBJR_EXPECT_EQ(dirty_pages(world), 0);
+    a.store(0, 1);
+    OBJR_EXPECT_EQ(object->dirty_pages(), 1);
+    a.store(3, 3); // not read before
+    a.store(3, 4);
+    OBJR_EXPECT_EQ(object->dirty_pages(), 2);
+    OBJR_EXPECT(world.verify());
+    OBJR_EXPECT_EQ(mkclean(*world, *a.page(0)), 1); // the page itself is dirty now
+    OBJR_EXPECT_EQ(object->dirty_pages(), 2);
+    OBJR_EXPECT(world.verify());
+    OBJR_ASSERT(a.unmap(3, 4));
+    OBJR_EXPECT_EQ(object->dirty_pages(), 2);
+    OBJR_EXPECT(world.verify());
+    OBJR_EXPECT(object->sync(0, 0, false));
+    OBJR_EXPECT_EQ(object->dirty_pages(), 1);
+    OBJR_EXPECT(world.verify());
+    OBJR_EXPECT(object->truncate(2 * kPageSize)); // what is cut needs not be written
+    OBJR_EXPECT_EQ(dirty_pages(world), 0);
+    OBJR_EXPECT_EQ(writes(memory), 1);
+}
+
+OBJR_TEST(file_marks_follow_forks_and_migration) {
+    TestWorld world(test);
+    MemoryFile memory(test, "marks", 8 * kPageSize);
+    Object object(memory.open(*world, true));
+    Process a(test, world);
+    Process child(test, world);
+    OBJR_ASSERT(object.get() && a.map(0, 8, kShared, object.get(), 0));
+    OBJR_ASSERT(a.mm().remap(at(0), 8 * kPageSize, 0, Populate::no)); // changes nothing: linear
+    OBJR_ASSERT(a.mm().remap(at(2), kPageSize, 7, Populate::no));
+    a.store(2, 77);
+    OBJR_ASSERT(a.fork_to(child)); // the entry is copied as it is
+    OBJR_EXPECT_EQ(object->dirty_pages(), 1);
+    OBJR_EXPECT(object->sync(0, ~0ull, false));
+    OBJR_EXPECT_EQ(object->dirty_pages(), 0);
+    OBJR_EXPECT(world.verify());
+    child.store(2, 78);
+    OBJR_EXPECT_EQ(object->dirty_pages(), 1);
+    {
+        SharedGuard quiesce(world->quiesce);
+        Page* old = object->find_page(7);
+        OBJR_ASSERT(old);
+        old->lock();
+        Result<Page*> fresh = migrate_page(*world, *old);
+        OBJR_EXPECT(fresh && *fresh != old);
+        old->unlock();
+        world->pool.put(*old);
+        if (fresh) {
+            (*fresh)->unlock();
+            world->pool.put(**fresh);
+        }
+    }
+    OBJR_EXPECT(world.verify());
+    OBJR_ASSERT(a.mm().remap(at(2), kPageSize, 6, Populate::no));
+    OBJR_EXPECT(world.verify());
+    child.exit();
+    OBJR_EXPECT_EQ(object->dirty_pages(), 1);
+    OBJR_EXPECT(object->sync(0, ~0ull, false));
+    OBJR_EXPECT_EQ(memory.word(7), 78);
+}
+
+OBJR_TEST(file_written_in_the_background) {
+    TestWorld world(test);
+    MemoryFile one(test, "one", 16 * kPageSize);
+    MemoryFile two(test, "two", 16 * kPageSize);
+    Object first(one.open(*world, true));
+    Object second(two.open(*world, true));
+    Process a(test, world);
+    OBJR_ASSERT(first.get() && second.get());
+    OBJR_ASSERT(a.map(0, 16, kShared, first.get(), 0) && a.map(20, 36, kShared, second.get(), 0));
+    OBJR_EXPECT_EQ(write_back_some(*world, 8), 0);
+    for (u64 page = 0; page < 16; page++) {
+        a.store(page, 100 + page);
+        a.store(20 + page, 200 + page);
+    }
+    OBJR_EXPECT_EQ(first->write_back(4), 4);
+    OBJR_EXPECT_EQ(one.word(3), 103);
+    OBJR_EXPECT_EQ(one.word(4), MemoryFile::pattern(4));
+    a.store(0, 1000); // it goes on behind, and comes back to this
+    OBJR_EXPECT_EQ(first->write_back(12), 12);
+    OBJR_EXPECT_EQ(one.word(15), 115);
+    OBJR_EXPECT_EQ(one.word(0), 100);
+    OBJR_EXPECT_EQ(first->write_back(12), 1);
+    OBJR_EXPECT_EQ(one.word(0), 1000);
+    OBJR_EXPECT_EQ(first->write_back(12), 0);
+    OBJR_EXPECT_EQ(objr_memory_file_calls(one.get(), OBJR_MEMORY_SYNC), 0);
+    for (u64 page = 0; page < 16; page++) {
+        a.store(page, 300 + page);
+    }
+    OBJR_EXPECT_EQ(dirty_pages(world), 32);
+    u64 done = 0;
+    for (u32 calls = 0; calls < 8; calls++) {
+        done += write_back_some(*world, 8);
+    }
+    OBJR_EXPECT_EQ(done, 32);
+    OBJR_EXPECT_EQ(dirty_pages(world), 0);
+    OBJR_EXPECT_EQ(one.word(9), 309);
+    OBJR_EXPECT_EQ(two.word(15), 215);
+    OBJR_EXPECT_EQ(writes(one), 33);
+    OBJR_EXPECT_EQ(writes(two), 16);
+    OBJR_EXPECT_EQ(write_back_some(*world, 8), 0);
+}
+
+OBJR_TEST(file_background_write_that_fails) {
+    TestWorld world(test);
+    MemoryFile memory(test, "full", 32 * kPageSize);
+    MemoryFile good(test, "good", kPageSize);
+    Object object(memory.open(*world, true));
+    Object other(good.open(*world, true));
+    Process a(test, world);
+    OBJR_ASSERT(object.get() && a.map(0, 32, kShared, object.get(), 0) && a.map(40, 41, kShared, other.get(), 0));
+    for (u64 page = 0; page < 32; page++) {
+        a.store(page, page);
+    }
+    objr_memory_file_fail(memory.get(), OBJR_MEMORY_WRITE, OBJR_ENOSPC, 2);
+    OBJR_EXPECT_EQ(write_back_some(*world, 100), 2);
+    const u32 tried = writes(memory);
+    OBJR_EXPECT(tried > 2 && tried < 32); // it gives up before all have failed
+    OBJR_EXPECT_EQ(object->dirty_pages(), 30);
+    a.store(40, 40);
+    OBJR_EXPECT_EQ(write_back_some(*world, 100), 1); // the others go on
+    OBJR_EXPECT_EQ(writes(memory), tried); // and this is left alone for a while
+    OBJR_EXPECT(world.verify());
+    objr_memory_file_fail(memory.get(), OBJR_MEMORY_WRITE, 0, 0);
+    OBJR_EXPECT(object->sync(0, ~0ull, false));
+    OBJR_EXPECT_EQ(object->dirty_pages(), 0);
+    for (u64 page = 0; page < 32; page++) {
+        OBJR_EXPECT_EQ(memory.word(page), page);
+    }
+}
+
+OBJR_TEST(file_held_is_written_at_last_close) {
+    TestWorld world(test);
+    MemoryFile memory(test, "held", 4 * kPageSize);
+    Object object(memory.open(*world, true));
+    Process a(test, world);
+    OBJR_ASSERT(object.get() && a.map(0, 4, kShared, object.get(), 0));
+    a.store(2, 22);
+    u64 id = 0;
+    FileMapping* held = world->hold_file_from(id);
+    OBJR_ASSERT(held == object.get());
+    a.exit();
+    object.close(); // no user is left
+    OBJR_EXPECT_EQ(memory.word(2), 22);
+    OBJR_EXPECT_EQ(world->counters.sum(Count::file_mappings), 0);
+    OBJR_EXPECT(!world->hold_file_from(id = 0));
+    OBJR_EXPECT(world.verify());
+    Object again(memory.open(*world, true)); // another object, which reads what was written
+    OBJR_ASSERT(again.get() && again.get() != held);
+    OBJR_EXPECT_EQ(held->write_back(10), 0);
+    held->let_go();
+    Process b(test, world);
+    OBJR_ASSERT(b.map(0, 4, kShared, again.get(), 0));
+    OBJR_EXPECT_EQ(b.load(2), 22);
+}
+
+OBJR_TEST(file_clean_pages_can_be_evicted) {
+    TestWorld world(test);
+    MemoryFile memory(test, "evict", 4 * kPageSize);
+    Object object(memory.open(*world, true));
+    Object named(test, world, "named", 4);
+    Process a(test, world);
+    OBJR_ASSERT(object.get() && named.get());
+    OBJR_ASSERT(a.map(0, 4, kShared, object.get(), 0) && a.map(10, 14, kShared, named.get(), 0));
+    a.store(1, 11);
+    a.store(10, 1);
+    OBJR_EXPECT_EQ(a.load(2), MemoryFile::pattern(2));
+    OBJR_EXPECT(!evict(*world, *object.get(), 2)); // mapped
+    OBJR_ASSERT(a.unmap(0, 4) && a.unmap(10, 14));
+    OBJR_EXPECT(!evict(*world, *object.get(), 1)); // dirty
+    OBJR_EXPECT(!evict(*world, *named.get(), 0)); // it is nowhere else
+    const u32 used = world.used_pages();
+    Page* mine = object->find_page(2);
+    OBJR_ASSERT(mine);
+    OBJR_EXPECT(!evict(*world, *object.get(), 2)); // in use
+    world->pool.put(*mine);
+    OBJR_EXPECT(evict(*world, *object.get(), 2));
+    OBJR_EXPECT_EQ(world.used_pages(), used - 1);
+    OBJR_EXPECT_EQ(object->write_back(10), 1);
+    OBJR_EXPECT(evict(*world, *object.get(), 1));
+    OBJR_EXPECT_EQ(object->cached_pages(), 0);
+    OBJR_ASSERT(a.map(0, 4, kShared, object.get(), 0));
+    OBJR_EXPECT_EQ(a.load(1), 11); // from the file
+}
