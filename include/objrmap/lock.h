@@ -14,6 +14,7 @@
 //                                                                                       lock: only try
 //   page lock            bit           Page::mapping of file pages; "PTE validated      a second one: only try; sleeping
 //                                      until process PTE installed"
+//   ZapGrace::lock       mutex         one who waits at a time (zap_grace.h)
 //   (kernel's i_mmap_rwsem of the device inode: under a page lock, never under the two rmap locks below)
 //   FileMapping::i_mmap_lock  rwsem    i_mmap tree; Vma::start/end/pgoff of file Vmas
 //   AnonVma::lock        rwsem         its list or tree of Vmas; Vma::start/end/pgoff of   the root's is that of a family;
@@ -40,6 +41,8 @@
 //   L7 Who holds quiesce waits for nobody who may want it: a verifier that waits for it lets no reader in any more. A fault reads its
 //      file under quiesce; hence files that are served by a program, which may fault on the pool, are refused.
 //   L8 A page comes locked from the pool, since it can be found by its number from that moment on.
+//   L9 Who takes an entry without its page's lock is in a ZapGrace::Section from before that until its translation is gone. Who relies
+//      on nobody reaching a page by an old translation (to move it, to write to it as its last owner) waits for these to end.
 #pragma once
 
 #include <generated/objr-kernel-sizes.h>

@@ -50,8 +50,18 @@ struct Avoid {
 // memory. Everything is then as it was, but entries in nonlinear Vmas that the next use brings back.
 
 // Contents, mappings and object go to a new frame, which is returned, locked and referenced. The old one belongs to nobody and is
-// free when the caller has let go of it.
-Result<Page*> migrate_page(World& world, Page& page);
+// free when the caller has let go of it. avoid: ENOMEM if there is no other frame. taken: mappings that were moved.
+Result<Page*> migrate_page(World& world, Page& page, const Avoid& avoid = {}, u32* taken = nullptr);
+
+// What was done to pages from the end of the pool down.
+struct Compaction {
+    u32 moved = 0; // to a frame with a lower number
+    u32 skipped = 0; // pinned, busy, or on their way out
+    u32 free_sections = 0; // at the end of the pool, afterwards
+};
+// Move pages from the end of the pool into free frames at its beginning, until every free frame lies above every page that can be moved.
+// Each page is looked at once. No lock is held; sleeps. EINTR: ended by a signal, result says how far it has come.
+Status compact_pool(World& world, Compaction& result);
 
 // The same whatever the page is good for, and with proof. If no frame is free an anonymous page goes to swap: ENOSPC, or what the
 // store says, if there is no room either. EIO: the proof has failed; result has its numbers.
@@ -79,7 +89,6 @@ public:
     u32 taken() const { return taken_; }
 
 private:
-    void wait_for_writers();
     void take_object_over();
     void put_entries_back(Page& target);
     void let_object_go();

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 // Pool: the private physical memory of a World, and the descriptors of its pages (Linux: mm/page_alloc.c, mem_map).
 //
-// The pool is a set of sections, each 1 MiB of contiguous frames got from the kernel at creation and given back at
-// destruction; nothing in between. Pages are numbered 0 .. size-1 over all sections, in order of sections.
+// The pool is a row of sections, each 1 MiB of contiguous frames got from the kernel. Pages are numbered 0 .. size-1 over all
+// sections, in order of sections. The row grows and shrinks at its end, so that a page never changes its number.
 //
 // A free page is always zero (V4): it is cleared on its way back, so a page handed out needs no clearing and shows
 // nobody's old data (spec U8).
 //
-// Locking: `lock_` guards the free list and the LRU lists. Everything else is immutable after create().
-// Context: allocate, put, get may be called under spin locks (put clears 4 KiB outside the lock when it is the last).
+// Descriptors never move, and stay until destroy() even when their frames have gone back to the kernel: who has kept a pointer to one,
+// or a number, may look at it. Such a page is free for good.
+//
+// Locking: `lock_` guards the free list, the LRU lists and what a section says of them. The row changes under quiesce for write: who
+// asks for a page by number or pfn holds quiesce for read. size() without it is a hint.
+// Context: allocate, put, get may be called under spin locks (put clears 4 KiB outside the lock when it is the last);
+// allocate_locked_in sleeps.
 #pragma once
 
 #include "objrmap/counters.h"
@@ -18,8 +23,35 @@
 
 namespace objr {
 
+// 1 MiB of frames and the descriptors of their pages. It lies in a block that is aligned to its size, so that a page's address tells
+// its section.
+struct Section : Pinned {
+    static constexpr u32 kOrder = 8; // of its frames
+    static constexpr u32 kPages = 1u << kOrder;
+    static constexpr u32 kBlockOrder = 2; // of the block that this is
+    static constexpr u64 kBlockBytes = kPageSize << kBlockOrder;
+
+    static Section& of(const Page& page) {
+        return *reinterpret_cast<Section*>(reinterpret_cast<u64>(&page) & ~(kBlockBytes - 1));
+    }
+    u32 first_number() const { return number << kOrder; }
+    u32 last_number() const { return first_number() + kPages - 1; }
+    u32 slot(const Page& page) const { return static_cast<u32>(&page - pages); }
+
+    void* memory = nullptr; // in the direct map; nullptr: gone back to the kernel
+    Pfn first; // of memory
+    u32 number = 0; // place in the row
+    Atomic<u32> free_pages{0}; // on the free list; written under Pool::lock
+    Section* next = nullptr; // of those that are not in the row yet
+    Page pages[kPages];
+    u64 map_words[kPages] = {}; // one for each page, of the reverse map if it has a use for them (pte_chain)
+};
+static_assert(sizeof(Section) <= Section::kBlockBytes);
+
 class Pool : Pinned {
 public:
+    static constexpr u32 kMaxMb = 1u << 20;
+
     // mb: 1 .. 1048576 (1 TiB). ENOMEM: the log says how much could be had; nothing is kept.
     Status create(u32 mb);
     // All pages should be free; if not it says so and keeps the memory rather than free it under a user. Idempotent.
@@ -28,8 +60,8 @@ public:
     // A zero page, refcount 1, on the inactive list, locked: whoever finds it by its number or pfn waits until its owner has
     // made it what it is to be. ENOMEM: none is left.
     Result<Page*> allocate_locked();
-    // The same, not one of the pages numbered first to last.
-    Result<Page*> allocate_locked_outside(u32 first, u32 last);
+    // The same, the one with the lowest number of first to last. Sleeps, in steps of a section.
+    Result<Page*> allocate_locked_in(u32 first, u32 last);
     // To the active list. Any context.
     void activate(Page& page);
     void get(Page& page) { page.refcount.fetch_add(1); } // the caller holds a reference already
@@ -38,23 +70,36 @@ public:
     // Give a reference back; the last one frees the page. It must be unmapped and unlocked then.
     void put(Page& page);
 
-    u32 size() const { return size_; } // pages
+    u32 size() const { return size_.load(); } // pages
+    u32 sections() const { return size() >> Section::kOrder; }
+    // Sections at the end of the row none of whose pages is in use.
+    u32 free_sections_at_end() const;
     u32 free_pages() const OBJR_THREAD(no_thread_safety_analysis) { return free_.count.load(); }
     u32 inactive_pages() const OBJR_THREAD(no_thread_safety_analysis) { return inactive_.count.load(); }
     u32 active_pages() const OBJR_THREAD(no_thread_safety_analysis) { return active_.count.load(); }
 
-    u32 number(const Page& page) const { return static_cast<u32>(&page - pages_); }
-    Page& page(u32 number) { return pages_[number]; }
-    Pfn pfn(const Page& page) const;
+    u32 number(const Page& page) const {
+        const Section& section = Section::of(page);
+        return section.first_number() + section.slot(page);
+    }
+    Page& page(u32 number) { return section_of_number(number).pages[number % Section::kPages]; }
+    Pfn pfn(const Page& page) const {
+        const Section& section = Section::of(page);
+        return section.first + section.slot(page);
+    }
+    static u64& map_word(Page& page) {
+        Section& section = Section::of(page);
+        return section.map_words[section.slot(page)];
+    }
     Page* page_of(Pfn pfn); // nullptr: not a frame of the pool
     void* address(const Page& page) const; // its bytes, in the kernel's direct map
     bool is_zero(const Page& page) const;
     u64 bytes() const; // memory beside the pages themselves: descriptors and tables
 
 private:
-    static constexpr u32 kSectionOrder = 8; // 256 pages, 1 MiB
-    static constexpr u32 kSectionPages = 1u << kSectionOrder;
     static constexpr u32 kNoSection = ~0u;
+    static constexpr u32 kChunkOrder = 10; // sections in a part of the directory
+    static constexpr u32 kChunk = 1u << kChunkOrder;
 
     struct PageList {
         u32 first = Page::kNoLink;
@@ -63,16 +108,23 @@ private:
     };
     void push_back(PageList& list, Page& page);
     void remove(PageList& list, Page& page);
-    Status build_section_table();
+    bool on_free_list(const Page& page) const;
     void make_new(Page& page);
 
-    void** sections_ = nullptr; // direct-map address of each
-    u32 section_count_ = 0;
-    u32* section_of_ = nullptr; // (pfn >> kSectionOrder) - first_section_ -> index in sections_, or kNoSection
-    u64 first_section_ = 0;
-    u64 section_span_ = 0;
-    Page* pages_ = nullptr;
-    u32 size_ = 0;
+    Section& section_of_number(u32 number) const {
+        return *directory_[number >> (Section::kOrder + kChunkOrder)][(number >> Section::kOrder) % kChunk];
+    }
+    Status make_room_in_directory(u32 sections);
+    Status make_section(u32 number);
+    Status build_frame_table(u32 sections);
+    void destroy_sections();
+
+    Section** directory_[kMaxMb / kChunk] = {}; // of all sections; parts of kChunk, which stay
+    Atomic<u32> size_{0};
+    // Sections lie anywhere in memory: a table indexed by the upper bits of the pfn finds the one of a frame.
+    u32* section_of_frame_ = nullptr; // (pfn >> Section::kOrder) - first_span_ -> number of the section, or kNoSection
+    u64 first_span_ = 0;
+    u64 span_ = 0;
 
     SpinLock lock_;
     PageList free_ OBJR_GUARDED_BY(lock_); // the counts are read without the lock, for statistics

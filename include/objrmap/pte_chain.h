@@ -20,6 +20,7 @@
 #pragma once
 
 #include "objrmap/lock.h"
+#include "objrmap/pool.h"
 #include "objrmap/result.h"
 #include "objrmap/scheme.h"
 #include "objrmap/types.h"
@@ -87,8 +88,8 @@ class ChainWalk;
 
 class PteChains : Pinned {
 public:
-    // For a pool of so many pages. Sleeps. ENOMEM.
-    static Result<PteChains*> create(u32 pages);
+    // The heads are the map words of the pool's sections; no other PteChains uses them. Sleeps. ENOMEM.
+    static Result<PteChains*> create(Pool& pool);
     static void destroy(PteChains* chains); // no blocks are left; nullptr is fine
     static u64 bytes(u32 pages) { return sizeof(PteChains) + pages * sizeof(ChainHead); } // of one, without blocks
 
@@ -180,11 +181,11 @@ private:
         ChainHead* head_;
     };
 
-    explicit PteChains(u32 pages) : pages_(pages) {}
+    explicit PteChains(Pool& pool) : pool_(pool) {}
 
-    ChainHead& head_of(u32 page) { return reinterpret_cast<ChainHead*>(this + 1)[page]; } // behind it in memory
+    ChainHead& head_of(u32 page) { return reinterpret_cast<ChainHead&>(Pool::map_word(pool_.page(page))); }
 
-    const u32 pages_;
+    Pool& pool_;
     Bucket buckets_[kLocks];
 };
 

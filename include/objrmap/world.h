@@ -17,6 +17,7 @@
 #include "objrmap/pte_chain.h"
 #include "objrmap/scheme.h"
 #include "objrmap/swap.h"
+#include "objrmap/zap_grace.h"
 
 namespace objr {
 
@@ -29,6 +30,7 @@ struct World : Pinned {
     Counters counters;
     SwapSpace swap;
     PercpuRwSem quiesce;
+    ZapGrace zap_grace;
     // Changes under quiesce for write: who holds quiesce for read sees one scheme.
     Scheme& scheme() const { return *scheme_.load(); }
     void set_scheme(Scheme& scheme) { scheme_.store(&scheme); }

@@ -95,6 +95,7 @@ enum objr_lock_class {
 	OBJR_LOCK_QUIESCE, /* percpu rwsem */
 	OBJR_LOCK_MM, /* rwsem */
 	OBJR_LOCK_PAGE, /* bit lock with a lockdep map of its own */
+	OBJR_LOCK_ZAP_GRACE, /* mutex: who waits for translations to be gone */
 	OBJR_LOCK_I_MMAP, /* rwsem */
 	OBJR_LOCK_ANON, /* rwsem */
 	OBJR_LOCK_TREE, /* rwsem: the Vmas of an Mm, for walks */

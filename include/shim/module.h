@@ -180,7 +180,7 @@ int objr_show_query(struct objr_world *world, const struct objr_query *query, ob
 int objr_show_graph(struct objr_world *world, const struct objr_query *query, objr_u64 *position, struct objr_out *out);
 
 /*
- * Commands: a verb on the pages of a selector. Plain data like objr_query, which is a part of it; parsed once, run as often as
+ * Commands: a verb on the pages of a selector, or on the whole pool. Plain data like objr_query, which is a part of it; parsed once, run as often as
  * wanted. Bad words are kept and reported by error.
  */
 enum objr_verb {
@@ -189,10 +189,12 @@ enum objr_verb {
 	OBJR_VERB_UNMAP, /* try_to_unmap */
 	OBJR_VERB_MKCLEAN, /* page_mkclean */
 	OBJR_VERB_REVOKE, /* take the page from everybody; the data goes to another frame */
+	OBJR_VERB_MIGRATE, /* to another frame, with all that maps it */
+	OBJR_VERB_COMPACT, /* no selector: pages to the beginning of the pool */
 };
 #define OBJR_COMMAND_PEEK 1u /* referenced: forget nothing */
 struct objr_command {
-	struct objr_query query; /* the selector, and json */
+	struct objr_query query; /* the selector, or the number in first; and json */
 	objr_u32 verb; /* enum objr_verb */
 	objr_u32 options;
 	objr_s32 error; /* 0, or -EINVAL with the reason in message */
@@ -200,8 +202,9 @@ struct objr_command {
 };
 void objr_command_parse(struct objr_command *command, const char *text, objr_u64 length);
 /*
- * Run it on every page selected, and write what came of it. What a page answers (unmap: FAIL) is no error. The error of a
- * bad command, which is worded as well; -ENOENT: the selector chose no page; -ENOMEM: not all could be done, the text says it.
+ * Run it, on every page selected, and write what came of it. What a page answers (unmap: FAIL) is no error. The error of a
+ * bad command, which is worded as well; -ENOENT: the selector chose no page; -ENOMEM: not all could be done, the text says it; -EINTR: ended by
+ * a signal, the text says how far it has come.
  */
 int objr_run_command(struct objr_world *world, const struct objr_command *command, struct objr_out *out);
 

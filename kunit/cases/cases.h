@@ -67,7 +67,8 @@
 	CASE(spec_P6_tables_of_neighbours) \
 	CASE(spec_U8_pages_are_zeroed) \
 	CASE(pool_exhausted) \
-	CASE(pool_numbers_and_frames)
+	CASE(pool_numbers_and_frames) \
+	CASE(pool_allocates_by_number)
 
 /* classic.cpp: spec C: the reverse map of Linux 2.6.24. */
 #define OBJR_CASES_CLASSIC(CASE) \
@@ -351,7 +352,10 @@
 	CASE(spec_P5_mremap_during_migration) \
 	CASE(spec_P5_split_and_remap_during_migration) \
 	CASE(spec_P5_undone_migration) \
-	CASE(command_revoke)
+	CASE(command_revoke) \
+	CASE(command_migrate) \
+	CASE(command_compact) \
+	CASE(compact_every_kind_of_page)
 
 /* pathology.cpp: what one reverse map or another is known to be bad at. */
 #define OBJR_CASES_PATHOLOGY(CASE) \

@@ -32,6 +32,9 @@ OBJR_TEST(command_parse) {
     OBJR_EXPECT_EQ(parsed("  unmap\tpid 5 addr 0x1000 ").verb, OBJR_VERB_UNMAP);
     OBJR_EXPECT_EQ(parsed("mkclean file a\\x20b pgoff 7").verb, OBJR_VERB_MKCLEAN);
     OBJR_EXPECT_EQ(parsed("revoke page 4 json").verb, OBJR_VERB_REVOKE);
+    OBJR_EXPECT_EQ(parsed("migrate pid 7 addr 0x1000").verb, OBJR_VERB_MIGRATE);
+    OBJR_EXPECT_EQ(parsed("compact json").verb, OBJR_VERB_COMPACT);
+    OBJR_EXPECT_EQ(parsed("compact").error, 0);
 }
 
 OBJR_TEST(command_parse_errors) {
@@ -42,7 +45,6 @@ OBJR_TEST(command_parse_errors) {
         {"", "nothing commanded: write referenced, unmap, mkclean"},
         {" \n", "nothing commanded"},
         {"unmapp page 3", "bad word 'unmapp': expected referenced, unmap, mkclean"},
-        {"migrate page 3", "bad word 'migrate': expected referenced"},
         {"reclaim 5", "bad word 'reclaim'"},
         {"poison page 3", "bad word 'poison'"},
         {"unmap", "selector ends too early: expected pfn, page"},

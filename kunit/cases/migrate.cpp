@@ -617,3 +617,115 @@ OBJR_TEST(command_revoke) {
         OBJR_EXPECT_EQ(a.load(n), n + 1);
     }
 }
+
+OBJR_TEST(command_migrate) {
+    TestWorld world(test);
+    Text text(test);
+    OBJR_PROPAGATE();
+    Process a(test, world);
+    Process b(test, world);
+    OBJR_PROPAGATE();
+    OBJR_ASSERT(a.map(0, 3));
+    for (u64 n = 0; n < 3; n++) {
+        a.store(n, n + 1);
+    }
+    OBJR_ASSERT(a.mm().advise(at(1), at(2), Advice::lock) && a.fork_to(b));
+    Page& old = *a.page(1);
+    const u64 before = bits(a.pte(1));
+    OBJR_EXPECT_EQ(text.command(world, Selector(*world, old, "", "migrate ").c_str()), 0);
+    OBJR_EXPECT_EQ(text.count("\n"), 1);
+    OBJR_EXPECT_TEXT(text.c_str(), "migrate pfn=0x");
+    OBJR_EXPECT_TEXT(text.c_str(), " mapcount=2 from=0x");
+    OBJR_EXPECT_TEXT(text.c_str(), " taken=2\n");
+    OBJR_EXPECT(old.has(PageFlag::free) && a.page(1) == b.page(1) && bits(a.pte(1)) == before);
+    OBJR_EXPECT_EQ(text.command(world, Selector(*world, *a.page(1), " json", "migrate ").c_str()), 0);
+    OBJR_EXPECT_TEXT(text.c_str(), ",\"taken\":2}}\n");
+    OBJR_EXPECT_EQ(text.command(world, "migrate range page 250 255"), 0);
+    OBJR_EXPECT_EQ(text.count("migrate pfn="), 3);
+    for (u64 n = 0; n < 3; n++) {
+        OBJR_EXPECT(world->pool.number(*a.page(n)) < 250);
+        OBJR_EXPECT_EQ(b.load(n), n + 1);
+    }
+    OBJR_EXPECT_EQ(text.command(world, "migrate range page 0 255"), 0); // there is no other place
+    a.store(0, 1);
+    Result<Page*> pinned = pin_page(a.mm(), at(0));
+    OBJR_ASSERT(pinned);
+    OBJR_EXPECT_EQ(text.command(world, Selector(*world, **pinned, "", "migrate ").c_str()), -OBJR_EBUSY);
+    OBJR_EXPECT_TEXT(text.c_str(), " failed: it is pinned, somebody writes to its frame");
+    unpin_page(*world, **pinned);
+    OBJR_EXPECT_EQ(text.command(world, "migrate page 3"), -OBJR_ENOENT);
+}
+
+OBJR_TEST(command_compact) {
+    TestWorld world(test, 3);
+    Text text(test);
+    OBJR_PROPAGATE();
+    Process a(test, world);
+    OBJR_PROPAGATE();
+    OBJR_ASSERT(a.map(0, 768));
+    for (u64 n = 0; n < 768; n++) { // the whole pool
+        a.store(n, n);
+    }
+    OBJR_EXPECT_EQ(text.command(world, "compact"), 0); // nowhere to go
+    OBJR_EXPECT_TEXT(text.c_str(), "compact moved=0 skipped=0 free_sections=0\n");
+    for (u64 n = 0; n < 768; n += 2) {
+        OBJR_ASSERT(a.unmap(n, n + 1));
+    }
+    OBJR_EXPECT_EQ(text.command(world, "compact json"), 0);
+    OBJR_EXPECT_TEXT(text.c_str(), "{\"compact\":{\"moved\":192,\"skipped\":0,\"free_sections\":1}}\n");
+    for (u64 n = 1; n < 768; n += 2) {
+        OBJR_ASSERT(world->pool.number(*a.page(n)) < 384);
+        OBJR_EXPECT_EQ(a.load(n), n);
+    }
+    OBJR_EXPECT_EQ(text.command(world, "compact"), 0);
+    OBJR_EXPECT_TEXT(text.c_str(), "compact moved=0 ");
+    OBJR_EXPECT_EQ(text.command(world, "compact page 3"), -OBJR_EINVAL);
+    OBJR_EXPECT_TEXT(text.c_str(), "bad word 'page': expected json or the end");
+}
+
+OBJR_TEST(compact_every_kind_of_page) {
+    TestWorld world(test, 2);
+    OBJR_ASSERT(world);
+    Object object(test, world, "kinds", 16);
+    Processes all(test, world, 2);
+    OBJR_PROPAGATE();
+    Process& a = all[0];
+    OBJR_ASSERT(a.map(0, 16) && a.map(16, 32, kShared, object.get(), 0) && a.map(32, 48, kReadWrite, object.get(), 0));
+    for (u64 n = 0; n < 48; n++) {
+        a.store(n, n + 100); // of the last range private copies
+    }
+    OBJR_ASSERT(a.mm().remap(at(16), 4 * kPageSize, 8, Populate::yes)); // nonlinear: pages 8 to 11 twice
+    OBJR_ASSERT(a.mm().advise(at(4), at(8), Advice::lock));
+    OBJR_ASSERT(a.fork_to(all[1]));
+    to_swap_cache(test, *world, *a.page(12));
+    OBJR_EXPECT_EQ(a.load(12), 112); // mapped by one, in the swap cache for the other
+    a.store(0, 1);
+    const Result<Page*> pinned = pin_page(a.mm(), at(0));
+    OBJR_ASSERT(pinned);
+    u64 before[48];
+    for (u64 n = 0; n < 48; n++) {
+        before[n] = bits(a.pte(n));
+    }
+    const u64 faults = a.cpu().faults();
+    Compaction compaction;
+    OBJR_ASSERT(compact_pool(*world, compaction));
+    OBJR_EXPECT_EQ(compaction.skipped, 1);
+    OBJR_EXPECT_EQ(compaction.moved, world.used_pages() - 1);
+    OBJR_EXPECT_EQ(compaction.free_sections, 0); // the pinned one
+    for (u64 n = 0; n < 48; n++) {
+        const bool nonlinear = n >= 16 && n < 32; // comes back with a fault
+        OBJR_EXPECT(nonlinear || bits(a.pte(n)) == before[n]);
+        OBJR_EXPECT(!a.page(n) || a.page(n) == *pinned || world->pool.number(*a.page(n)) < world.used_pages());
+    }
+    OBJR_EXPECT_EQ(a.cpu().faults(), faults);
+    world.verify();
+    for (u64 n = 0; n < 48; n++) {
+        const u64 expected = n == 0 ? 1 : n >= 16 && n < 20 ? n + 108 : n + 100;
+        OBJR_EXPECT_EQ(a.load(n), expected);
+        OBJR_EXPECT_EQ(all[1].load(n), n == 0 ? 100 : expected);
+    }
+    unpin_page(*world, **pinned);
+    OBJR_ASSERT(compact_pool(*world, compaction));
+    OBJR_EXPECT_EQ(compaction.moved, 1);
+    OBJR_EXPECT_EQ(compaction.free_sections, 1);
+}

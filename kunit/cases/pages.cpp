@@ -308,3 +308,28 @@ OBJR_TEST(pool_numbers_and_frames) {
     OBJR_EXPECT(pool.page_of(Pfn(0)) == nullptr);
     OBJR_EXPECT(pool.page_of(Pfn(~0ull >> 12)) == nullptr);
 }
+
+OBJR_TEST(pool_allocates_by_number) {
+    TestWorld world(test, 3);
+    OBJR_ASSERT(world);
+    Pool& pool = world->pool;
+    Page* pages[4] = {};
+    const u32 ranges[][2] = {{0, ~0u}, {0, 255}, {255, 300}, {700, 767}};
+    const u32 numbers[] = {0, 1, 255, 700};
+    for (u32 i = 0; i < 4; i++) {
+        const Result<Page*> page = pool.allocate_locked_in(ranges[i][0], ranges[i][1]);
+        OBJR_ASSERT(page);
+        pages[i] = *page;
+        OBJR_EXPECT_EQ(pool.number(**page), numbers[i]);
+        OBJR_EXPECT((*page)->locked() && !(*page)->has(PageFlag::free) && (*page)->refcount.load() == 1);
+    }
+    OBJR_EXPECT_EQ(pool.allocate_locked_in(0, 1).as_int(), -OBJR_ENOMEM);
+    OBJR_EXPECT_EQ(pool.allocate_locked_in(768, ~0u).as_int(), -OBJR_ENOMEM);
+    OBJR_EXPECT_EQ(pool.free_sections_at_end(), 0);
+    OBJR_EXPECT_EQ(pool.free_pages(), 764);
+    for (Page* page : pages) {
+        page->unlock();
+        pool.put(*page);
+    }
+    OBJR_EXPECT_EQ(pool.free_sections_at_end(), 3);
+}

@@ -36,6 +36,7 @@ const char* name_of(objr_lock_class cls) {
     case OBJR_LOCK_REGISTRY: return "registry";
     case OBJR_LOCK_MM: return "mm";
     case OBJR_LOCK_PAGE: return "page";
+    case OBJR_LOCK_ZAP_GRACE: return "zap grace";
     case OBJR_LOCK_I_MMAP: return "i_mmap";
     case OBJR_LOCK_ANON: return "anon";
     case OBJR_LOCK_TREE: return "tree";

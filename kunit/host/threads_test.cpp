@@ -201,9 +201,11 @@ std::string show(objr_world* world, Random& random) {
 }
 
 int command(objr_world* world, Random& random) {
-    static constexpr const char* kVerbs[] = {"referenced", "unmap", "mkclean", "revoke", "revoke"};
+    static constexpr const char* kVerbs[] = {"referenced", "unmap",   "mkclean", "revoke",
+                                             "revoke",     "migrate", "migrate"};
     std::string words = kVerbs[random.below(std::size(kVerbs))];
-    switch (random.below(4)) {
+    switch (random.below(32) == 0 ? 4 : random.below(4)) {
+    case 4: words = "compact"; break;
     case 0: words += " file crowd pgoff " + std::to_string(random.below(kObjectPages)); break;
     case 1: words += " file crowded pgoff " + std::to_string(random.below(kObjectPages)); break;
     default: words += " page " + std::to_string(511 - random.below(80)); break;

@@ -27,7 +27,8 @@ struct Outcome {
     UnmapResult unmapped;
     WalkCost cost; // unmap
     RevokeResult revoke;
-    Pfn from; // revoke: the frame it was in
+    u32 moved = 0; // migrate: mappings
+    Pfn from; // revoke, migrate: the frame it was in
     s32 error = 0; // failed: -errno
 };
 
@@ -37,6 +38,7 @@ public:
 
     // rows: referenced: who maps it.
     void page(const Outcome& outcome, const UseRows& rows);
+    void compaction(const Compaction& compaction);
     void error(const char* message) { show_error(out_, message, format_of(command_.query)); }
 
 private:

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 // The words of commands.
 //
-//   referenced SEL [peek] | unmap SEL | mkclean SEL | revoke SEL        SEL: a selector of query_parse.cpp; then: json
+//   referenced SEL [peek] | unmap SEL | mkclean SEL | revoke SEL | migrate SEL | compact        SEL: a selector of query_parse.cpp
+//   and behind each: json
 #include "command.h"
 #include "query_parser.h"
 
@@ -18,10 +19,9 @@ struct Verb {
     Argument argument = Argument::pages;
 };
 constexpr Verb kVerbs[] = {
-    {"referenced", OBJR_VERB_REFERENCED},
-    {"unmap", OBJR_VERB_UNMAP},
-    {"mkclean", OBJR_VERB_MKCLEAN},
-    {"revoke", OBJR_VERB_REVOKE},
+    {"referenced", OBJR_VERB_REFERENCED}, {"unmap", OBJR_VERB_UNMAP},
+    {"mkclean", OBJR_VERB_MKCLEAN},       {"revoke", OBJR_VERB_REVOKE},
+    {"migrate", OBJR_VERB_MIGRATE},       {"compact", OBJR_VERB_COMPACT, Argument::nothing},
 };
 
 // ", " between them, " or " before the last.

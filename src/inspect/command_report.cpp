@@ -36,6 +36,9 @@ void Report::fields(Emitter& emitter, const Outcome& outcome) {
         emitter.hex("from", outcome.from.value);
         emitter.word("to", outcome.revoke.to == RevokeResult::Destination::swap ? "swap" : "frame");
         emitter.decimal("taken", outcome.revoke.taken);
+    } else if (command_.verb == OBJR_VERB_MIGRATE) {
+        emitter.hex("from", outcome.from.value);
+        emitter.decimal("taken", outcome.moved);
     }
 }
 
@@ -76,8 +79,8 @@ void Report::mappers(Emitter& emitter, const UseRows& rows) {
 // What stood in the way, and what to do.
 void Report::explain(const Outcome& outcome, Words& words) {
     const Certificate& certificate = outcome.revoke.certificate;
-    const bool revoke = command_.verb == OBJR_VERB_REVOKE;
-    switch (revoke ? -outcome.error : 0) {
+    const bool moves = command_.verb == OBJR_VERB_REVOKE || command_.verb == OBJR_VERB_MIGRATE;
+    switch (moves ? -outcome.error : 0) {
     case OBJR_EIO:
         if (certificate.holds()) {
             words.add("the swap store cannot take it");
@@ -122,6 +125,17 @@ void Report::page(const Outcome& outcome, const UseRows& rows) {
     } else if (command_.verb == OBJR_VERB_REVOKE) {
         certificate(emitter, outcome.revoke.certificate);
     }
+    emitter.end_answer();
+}
+
+void Report::compaction(const Compaction& compaction) {
+    Emitter emitter(out_, format_of(command_.query));
+    emitter.begin_answer();
+    emitter.begin_record(name_of_verb(command_.verb));
+    emitter.decimal("moved", compaction.moved);
+    emitter.decimal("skipped", compaction.skipped);
+    emitter.decimal("free_sections", compaction.free_sections);
+    emitter.end_record();
     emitter.end_answer();
 }
 

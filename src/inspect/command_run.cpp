@@ -24,7 +24,9 @@ public:
 
 private:
     s32 ask_referenced(World& world, Page& page);
+    Avoid other_frames(World& world) const;
     s32 revoke(World& world, Page& page);
+    s32 migrate(World& world, Page& page);
     void look_at(World& world, const Page& page);
 
     const objr_command& command_;
@@ -43,14 +45,17 @@ s32 Runner::ask_referenced(World& world, Page& page) {
 }
 
 // Other frames of the range are to be free at the end too, so the new one is not among them if that can be.
-s32 Runner::revoke(World& world, Page& page) {
-    Avoid avoid;
-    if (kind_of(command_.query) == QueryKind::range) {
-        const u64 end = world.pool.size() - 1;
-        avoid = {static_cast<u32>(min(command_.query.first, end)), static_cast<u32>(min(command_.query.last, end))};
+Avoid Runner::other_frames(World& world) const {
+    if (kind_of(command_.query) != QueryKind::range) {
+        return {};
     }
+    const u64 end = world.pool.size() - 1;
+    return {static_cast<u32>(min(command_.query.first, end)), static_cast<u32>(min(command_.query.last, end))};
+}
+
+s32 Runner::revoke(World& world, Page& page) {
     outcome_.from = world.pool.pfn(page);
-    const Status status = revoke_page(world, page, avoid, outcome_.revoke);
+    const Status status = revoke_page(world, page, other_frames(world), outcome_.revoke);
     if (Page* fresh = outcome_.revoke.fresh) {
         look_at(world, *fresh);
         fresh->unlock();
@@ -60,6 +65,21 @@ s32 Runner::revoke(World& world, Page& page) {
         look_at(world, page);
     }
     return status.as_int();
+}
+
+s32 Runner::migrate(World& world, Page& page) {
+    const Avoid avoid = other_frames(world);
+    outcome_.from = world.pool.pfn(page);
+    Result<Page*> fresh = migrate_page(world, page, avoid, &outcome_.moved);
+    if (!fresh && fresh.error().value == OBJR_ENOMEM && avoid.first <= avoid.last) {
+        fresh = migrate_page(world, page, {}, &outcome_.moved);
+    }
+    look_at(world, fresh ? **fresh : page);
+    if (fresh) {
+        (*fresh)->unlock();
+        world.pool.put(**fresh);
+    }
+    return fresh.as_int();
 }
 
 void Runner::look_at(World& world, const Page& page) {
@@ -83,10 +103,11 @@ PageVisitor::Step Runner::visit(World& world, Page& page) {
     case OBJR_VERB_UNMAP: outcome_.unmapped = unmap_page(world, page, outcome_.cost); break;
     case OBJR_VERB_MKCLEAN: outcome_.cleaned = page_mkclean(world, page); break;
     case OBJR_VERB_REVOKE: outcome_.error = revoke(world, page); break;
+    case OBJR_VERB_MIGRATE: outcome_.error = migrate(world, page); break;
     default: outcome_.error = -OBJR_EOPNOTSUPP; break;
     }
     outcome_.state = outcome_.error != 0 ? Outcome::State::failed : Outcome::State::done;
-    if (command_.verb != OBJR_VERB_REVOKE) {
+    if (command_.verb != OBJR_VERB_REVOKE && command_.verb != OBJR_VERB_MIGRATE) { // there it is another page
         look_at(world, page);
     }
     return Step::done;
@@ -130,6 +151,13 @@ s32 run(World& world, const objr_command& command, Report& report) {
     return pages == 0 ? -OBJR_ENOENT : error;
 }
 
+s32 compact(World& world, Report& report) {
+    Compaction compaction;
+    const Status status = compact_pool(world, compaction);
+    report.compaction(compaction);
+    return status.as_int();
+}
+
 } // namespace
 
 } // namespace objr
@@ -142,5 +170,8 @@ extern "C" int objr_run_command(objr_world* world, const objr_command* command, 
         report.error(command->message);
         return command->error;
     }
-    return run(world_of(world), *command, report);
+    switch (command->verb) {
+    case OBJR_VERB_COMPACT: return compact(world_of(world), report);
+    default: return run(world_of(world), *command, report);
+    }
 }

@@ -40,7 +40,8 @@ private:
     Result<Progress> fault_swap(Pte pte);
     Result<Progress> copy_swapped(Page* page, Pte pte);
     Result<Progress> wait_for_migration(Page* page);
-    Result<Progress> fault_present(Page& page, Pte pte);
+    enum class Readers { maybe, gone }; // by translations whose entries are gone
+    Result<Progress> fault_present(Page& page, Pte pte, Readers readers = Readers::maybe);
     Result<Progress> map_new(Page* page, Pte expected, Page* old);
     Result<Progress> map_file_page(Page* page, Pte expected);
     void enter(Page& page, bool writable);
@@ -203,6 +204,7 @@ Result<FaultHandler::Progress> FaultHandler::fault_swap(Pte pte) {
         let_go(&page);
         return status.error();
     }
+    constexpr s32 kOursAndTheCaches = 2;
     bool mapped = false;
     bool last = false;
     bool exclusive = false;
@@ -211,7 +213,8 @@ Result<FaultHandler::Progress> FaultHandler::fault_swap(Pte pte) {
         if (table_->get(address_) == pte) {
             mapped = true;
             last = world_.swap.release(entry);
-            exclusive = last && !page.mapped();
+            // Who holds it besides may have taken another's entry and not yet its translation: fault_present waits for him.
+            exclusive = last && !page.mapped() && page.refcount.load() <= kOursAndTheCaches;
             enter(page, exclusive && write_ && vma_.has(VmFlag::write));
             rmap_map_anon(world_, page, vma_, {*table_, address_},
                           exclusive ? Exclusivity::exclusive : Exclusivity::uncertain, reserve_);
@@ -259,8 +262,12 @@ Result<FaultHandler::Progress> FaultHandler::copy_swapped(Page* page, Pte pte) {
 
 // ---- something is there: page is locked and referenced
 
-Result<FaultHandler::Progress> FaultHandler::fault_present(Page& page, Pte pte) {
+// Before the last owner writes without copying, another's translation must be gone, which may outlive its entry: it could read by it
+// what is written. The references of this fault and of the mapping are two; one more may mean that.
+Result<FaultHandler::Progress> FaultHandler::fault_present(Page& page, Pte pte, Readers readers) {
+    constexpr s32 kOursAndTheMapping = 2;
     bool copy = false;
+    bool wait = false;
     {
         Guard guard(table_->lock);
         Pte now = table_->get(address_);
@@ -271,9 +278,11 @@ Result<FaultHandler::Progress> FaultHandler::fault_present(Page& page, Pte pte) 
             // The last owner writes without copying (spec U2); only this Mm could add a mapping, and we hold its lock.
             bool mine = !vma_.copies_on_write() ||
                         (page.mapping().is_anon() && page.mappings() == 1 && world_.swap.count_of(page) == 0);
-            copy = write_ && !pte.writable() && !mine;
-            if (!copy) {
-                if (write_ && !pte.writable() && vma_.copies_on_write()) {
+            const bool takes = write_ && !pte.writable() && vma_.copies_on_write();
+            copy = takes && !mine;
+            wait = takes && mine && readers == Readers::maybe && page.refcount.load() > kOursAndTheMapping;
+            if (!copy && !wait) {
+                if (takes) {
                     rmap_claim(world_, page, vma_);
                 }
                 if (FileMapping* file = page.mapping().file_mapping(); write_ && file) {
@@ -287,6 +296,10 @@ Result<FaultHandler::Progress> FaultHandler::fault_present(Page& page, Pte pte) 
     if (pte.is_none()) {
         let_go(&page);
         return Progress::again;
+    }
+    if (wait) {
+        world_.zap_grace.wait();
+        return fault_present(page, pte, Readers::gone);
     }
     if (!copy) {
         return done(&page, write_, write_);

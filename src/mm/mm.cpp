@@ -181,9 +181,12 @@ u64 Mm::zap_range_locked(Vma& vma, Vaddr start, Vaddr end, Translations translat
         while (part.start < part.end) {
             Vaddr from = part.start;
             EntryBatch batch;
-            part.start = take_entries(*part.table, from, part.end, batch);
-            if (batch.page_count != 0 && translations == Translations::present) {
-                mmu_.zap(vma.region, from, part.start, held);
+            {
+                ZapGrace::Section section(translations == Translations::present ? &world_.zap_grace : nullptr);
+                part.start = take_entries(*part.table, from, part.end, batch);
+                if (batch.page_count != 0 && translations == Translations::present) {
+                    mmu_.zap(vma.region, from, part.start, held);
+                }
             }
             for (u32 i = 0; i < batch.page_count; i++) {
                 const bool late = translations == Translations::present && (batch.writable & 1u << i) != 0;

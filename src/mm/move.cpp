@@ -57,6 +57,7 @@ void Mm::move_vma(Vma& vma, Vaddr to, objr_region* region) {
     if (region) {
         objr_region_get(region);
     }
+    ZapGrace::Section section(&world_.zap_grace); // a walk zaps the new place
     {
         RangeChange change(vma);
         remove_locked(vma);

@@ -65,16 +65,19 @@ u64 Mm::replace_entries(Vma& vma, Vaddr start, Vaddr end, objr_held held, EntryF
             const Vaddr from = part.start;
             Replaced replaced;
             {
-                Guard guard(part.table->lock);
-                for (; part.start < part.end && !replaced.full(); part.start += kPageSize) {
-                    const Pte old = part.table->get(part.start);
-                    if (const Pte fresh = entry_for(part.start, old); fresh != old) {
-                        replace_entry(world_, *part.table, part.start, fresh, replaced);
+                ZapGrace::Section section(&world_.zap_grace);
+                {
+                    Guard guard(part.table->lock);
+                    for (; part.start < part.end && !replaced.full(); part.start += kPageSize) {
+                        const Pte old = part.table->get(part.start);
+                        if (const Pte fresh = entry_for(part.start, old); fresh != old) {
+                            replace_entry(world_, *part.table, part.start, fresh, replaced);
+                        }
                     }
                 }
-            }
-            if (replaced.count != 0) {
-                mmu_.zap(vma.region, from, part.start, held);
+                if (replaced.count != 0) {
+                    mmu_.zap(vma.region, from, part.start, held);
+                }
             }
             for (u32 n = 0; n < replaced.count; n++) {
                 Page& page = *replaced.pages[n];

@@ -15,7 +15,6 @@ static void construct_anon_mm(void* memory) {
     anon_mm->lock.init(OBJR_LOCK_ANON);
 }
 
-static constexpr u32 kMaxPoolMb = 1u << 20;
 static constexpr u32 kMaxSwapMb = 1u << 20;
 
 Result<World*> World::create(const objr_params& params) {
@@ -27,8 +26,8 @@ Result<World*> World::create(const objr_params& params) {
         }
         return Errno{OBJR_EINVAL};
     }
-    if (params.pool_mb == 0 || params.pool_mb > kMaxPoolMb) {
-        objr_printk(OBJR_ERR, "pool_mb=%u is out of range: take 1 to %u MiB\n", params.pool_mb, kMaxPoolMb);
+    if (params.pool_mb == 0 || params.pool_mb > Pool::kMaxMb) {
+        objr_printk(OBJR_ERR, "pool_mb=%u is out of range: take 1 to %u MiB\n", params.pool_mb, Pool::kMaxMb);
         return Errno{OBJR_EINVAL};
     }
     if (params.swap_mb > kMaxSwapMb) {
@@ -55,6 +54,7 @@ Result<World*> World::create(const objr_params& params) {
 
 Status World::init(const objr_params& params) {
     registry.init(OBJR_LOCK_REGISTRY);
+    zap_grace.init();
     mms.init();
     files.init();
     anon_vmas.init();

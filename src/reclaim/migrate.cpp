@@ -92,6 +92,18 @@ void Migration::put_entries_back(Page& target) {
 
 Migration::~Migration() { undo(); }
 
+static Result<Page*> allocate_outside(Pool& pool, const Avoid& avoid) {
+    if (avoid.first > avoid.last) {
+        return pool.allocate_locked();
+    }
+    if (avoid.first != 0) {
+        if (Result<Page*> page = pool.allocate_locked_in(0, avoid.first - 1)) {
+            return page;
+        }
+    }
+    return avoid.last != ~0u ? pool.allocate_locked_in(avoid.last + 1, ~0u) : Result<Page*>(Errno{OBJR_ENOMEM});
+}
+
 Status Migration::start(const Avoid& avoid) {
     OBJR_WARN_ON(!old_.locked());
     is_anon_ = old_.mapping().is_anon();
@@ -101,8 +113,7 @@ Status Migration::start(const Avoid& avoid) {
     if (is_anon_ && !old_.mapped() && !SwapSpace::cached(old_)) {
         return Errno{OBJR_ENOENT}; // its last mapping has gone; who looks at it is the last to have it
     }
-    fresh_ = OBJR_TRY(avoid.first <= avoid.last ? world_.pool.allocate_locked_outside(avoid.first, avoid.last)
-                                                : world_.pool.allocate_locked());
+    fresh_ = OBJR_TRY(allocate_outside(world_.pool, avoid));
     return {};
 }
 
@@ -168,18 +179,8 @@ void Migration::take_object_over() {
     old_.clear(PageFlag::dirty);
 }
 
-// Who has taken out an entry of a shared page holds its reference until no translation is left through which it could be written to.
-// Those who only wait for its lock look the same: so this is not for ever.
-void Migration::wait_for_writers() {
-    constexpr u32 kPatience = 1000;
-    constexpr s32 kExpected = 2; // the caller's and the page cache's
-    for (u32 i = 0; i < kPatience && !is_anon_ && old_.refcount.load() > kExpected; i++) {
-        objr_cond_resched();
-    }
-}
-
 Page& Migration::settle() {
-    wait_for_writers();
+    world_.zap_grace.wait(); // entries that others have taken: until then it may be written to
     objr_copy_page(world_.pool.address(*fresh_), world_.pool.address(old_));
     take_object_over();
     put_entries_back(*fresh_);
@@ -191,10 +192,13 @@ Page& Migration::settle() {
     return fresh;
 }
 
-Result<Page*> migrate_page(World& world, Page& page) {
+Result<Page*> migrate_page(World& world, Page& page, const Avoid& avoid, u32* taken) {
     Migration migration(world, page);
-    OBJR_TRY_STATUS(migration.start({}));
+    OBJR_TRY_STATUS(migration.start(avoid));
     OBJR_TRY_STATUS(migration.unmap());
+    if (taken) {
+        *taken = migration.taken();
+    }
     return &migration.settle();
 }
 

@@ -108,7 +108,7 @@ public:
     // ---- live switch
 
     Status prepare_rebuild(World& world, Rebuild& rebuild) override {
-        PteChains* chains = OBJR_TRY(PteChains::create(world.pool.size()));
+        PteChains* chains = OBJR_TRY(PteChains::create(world.pool));
         rebuild.scheme_data = chains;
         auto* entries = static_cast<u32*>(objr_kvzalloc(static_cast<u64>(world.pool.size()) * sizeof(u32)));
         if (!entries) {
@@ -156,7 +156,7 @@ public:
     }
 
     Status start(World& world) override {
-        world.pte_chains = OBJR_TRY(PteChains::create(world.pool.size()));
+        world.pte_chains = OBJR_TRY(PteChains::create(world.pool));
         return {};
     }
     void stop(World& world) override { teardown(world); }

@@ -22,12 +22,15 @@ EntryPlace ChainEntry::place() const {
 
 // ---- creation and destruction
 
-Result<PteChains*> PteChains::create(u32 pages) {
-    void* memory = objr_kvzalloc(bytes(pages)); // zero: a head of nothing
+Result<PteChains*> PteChains::create(Pool& pool) {
+    void* memory = objr_kvzalloc(sizeof(PteChains));
     if (!memory) {
         return Errno{OBJR_ENOMEM};
     }
-    auto* chains = new (memory) PteChains(pages);
+    auto* chains = new (memory) PteChains(pool);
+    for (u32 n = 0; n < pool.size(); n++) {
+        chains->head_of(n) = ChainHead(); // also what said where a page went in another life of this scheme
+    }
     chains->moves.init(OBJR_LOCK_ANON);
     for (Bucket& bucket : chains->buckets_) {
         bucket.lock.init(OBJR_LOCK_PTE_CHAIN);
@@ -42,7 +45,7 @@ void PteChains::destroy(PteChains* chains) { objr_kvfree(chains); }
 OBJR_THREAD(no_thread_safety_analysis) // which lock it is changes on the way
 PteChains::Locked::Locked(PteChains& chains, u32 page, Moved moved) {
     for (;;) {
-        OBJR_WARN_ON(page >= chains.pages_);
+        OBJR_WARN_ON(page >= chains.pool_.size());
         bucket_ = &chains.buckets_[page % kLocks];
         head_ = &chains.head_of(page);
         bucket_->lock.lock();

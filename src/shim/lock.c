@@ -22,6 +22,7 @@ static const char *const objr_lock_names[OBJR_LOCK_NR] = {
 	[OBJR_LOCK_REGISTRY] = "objr_registry",
 	[OBJR_LOCK_MM] = "objr_mm",
 	[OBJR_LOCK_PAGE] = "objr_page",
+	[OBJR_LOCK_ZAP_GRACE] = "objr_zap_grace",
 	[OBJR_LOCK_I_MMAP] = "objr_i_mmap",
 	[OBJR_LOCK_ANON] = "objr_anon_vma",
 	[OBJR_LOCK_TREE] = "objr_tree",
