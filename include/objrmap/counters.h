@@ -31,6 +31,9 @@ enum class Count : u32 {
     swap_outs, // pages written to it
     writebacks,
     migrations, // pages that went to another frame
+    reclaim_scanned, // looks at pages to take them away
+    reclaimed_pages, // of these, that became free
+    direct_reclaims, // operations that had to do it themselves
     rmap_walks,
     rmap_candidates,
     rmap_hits,

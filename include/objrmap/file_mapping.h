@@ -25,6 +25,7 @@
 namespace objr {
 
 struct World;
+class FrameReserve;
 
 class FileMapping : Pinned {
 public:
@@ -43,8 +44,8 @@ public:
     void let_go();
 
     // The page at pgoff, uptodate, referenced and locked, read from the file if need be. EIO beyond the end or unreadable;
-    // ENOMEM.
-    Result<Page*> get_locked_page(u64 pgoff);
+    // ENOBUFS, ENOMEM.
+    Result<Page*> get_locked_page(u64 pgoff, FrameReserve& frames);
     // The page if it is in the cache, referenced, not locked; nullptr: it is not.
     Page* find_page(u64 pgoff);
     // First page at or after *pgoff, referenced, not locked; sets *pgoff. marked: only such as F5 marks.

@@ -46,11 +46,11 @@ struct Avoid {
 };
 
 // Context of both: quiesce is held for read, the page is referenced and locked by the caller, no rmap lock is held. Sleep.
-// Errors: ENOENT: it belongs to nobody (any more); EBUSY: pinned; EAGAIN: mapped faster than taken; ENOMEM: no frame, no kernel
+// Errors: ENOENT: it belongs to nobody (any more); EBUSY: pinned; EAGAIN: mapped faster than taken; ENOBUFS: no frame; ENOMEM: no kernel
 // memory. Everything is then as it was, but entries in nonlinear Vmas that the next use brings back.
 
 // Contents, mappings and object go to a new frame, which is returned, locked and referenced. The old one belongs to nobody and is
-// free when the caller has let go of it. avoid: ENOMEM if there is no other frame. taken: mappings that were moved.
+// free when the caller has let go of it. avoid: ENOBUFS if there is no other frame. taken: mappings that were moved.
 Result<Page*> migrate_page(World& world, Page& page, const Avoid& avoid = {}, u32* taken = nullptr);
 
 // What was done to pages from the end of the pool down.
@@ -78,7 +78,7 @@ public:
     Migration(World& world, Page& page) : world_(world), old_(page) {}
     ~Migration();
 
-    // A frame to go to. ENOENT, ENOMEM.
+    // A frame to go to. ENOENT, ENOBUFS.
     Status start(const Avoid& avoid);
     // Every mapping becomes a migration entry, its translations are gone. EBUSY, EAGAIN.
     Status unmap();

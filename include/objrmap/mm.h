@@ -19,12 +19,14 @@
 #include "objrmap/mmu.h"
 #include "objrmap/page_table.h"
 #include "objrmap/vma.h"
+#include "objrmap/vmscan.h"
 
 namespace objr {
 
 struct World;
 struct AnonMm;
 class ZapBatch;
+class FrameReserve;
 class MapReserve;
 struct EntryPlace;
 
@@ -75,7 +77,7 @@ public:
     // EFAULT nothing mapped, EACCES not permitted; ENOMEM no page; EIO beyond the end of the object or unreadable.
     Status fault(Vaddr address, Access access, void* token);
     // The same after making the Vma's protection what the process's own is.
-    Status fault_with_flags(Vaddr address, Access access, u32 vm_flags, void* token);
+    Status fault_with_flags(Vaddr address, Access access, u32 vm_flags, Patience patience, void* token);
     // Make the page at address present, as a fault would, without telling the MMU of it. Errors as fault.
     Status populate(Vaddr address, Access access);
     // ptrace: copy length bytes, within one page, between data (kernel memory) and the memory at address. EINVAL: over the end
@@ -151,21 +153,29 @@ private:
     bool can_merge(const Vma& left, const Vma& right) const;
     void unmap_locked(Vaddr start, Vaddr end, Translations translations, VmaList& gone);
     void protect_locked(Vaddr start, Vaddr end, u32 flags, objr_held held);
-    Status fault_in(Vma& vma, Vaddr address, Access access, void* token);
-    Status fork_vma(Vma& parent, Vaddr start, Vaddr end, objr_region* region);
-    Status copy_entries(Vma& child, Vma& parent);
+    Status fault_in(Vma& vma, Vaddr address, Access access, void* token, FrameReserve& frames);
+    Status try_fault_with_flags(Vaddr address, Access access, u32 vm_flags, void* token, FrameReserve& frames);
+    Status try_populate(Vaddr address, Access access, FrameReserve& frames);
+    Status try_access(Vaddr address, void* data, u32 length, Access access, FrameReserve& frames);
+    static Status try_fork(Mm& parent, Mm& child, Vaddr start, Vaddr end, objr_region* region, FrameReserve& frames);
+    Status try_move(Vaddr from, Vaddr to, u64 length, objr_region* region, FrameReserve& frames);
+    Status fork_vma(Vma& parent, Vaddr start, Vaddr end, objr_region* region, FrameReserve& frames);
+    Status copy_entries(Vma& child, Vma& parent, FrameReserve& frames);
     Result<Vaddr> copy_leaf(Vma& child, const Vma& parent, const PageTables::Part& part, PageTable& target,
-                            MapReserve& reserve);
-    Result<u32> copy_entry(Vma& child, const Vma& parent, EntryPlace from, EntryPlace to, MapReserve& reserve);
-    Status copy_pinned(Vma& child, const Page& page, Pte pte, EntryPlace to, MapReserve& reserve);
+                            MapReserve& reserve, FrameReserve& frames);
+    Result<u32> copy_entry(Vma& child, const Vma& parent, EntryPlace from, EntryPlace to, MapReserve& reserve,
+                           FrameReserve& frames);
+    Status copy_pinned(Vma& child, const Page& page, Pte pte, EntryPlace to, MapReserve& reserve, FrameReserve& frames);
     void mark_locked(Vma& vma, Advice advice);
     Status split_to_advise(Vaddr start, Vaddr end, Advice advice);
     Status populate_locked(Vaddr start, Vaddr end);
     Status prepare_move(Vaddr from, Vaddr to, u64 length);
-    Status copy_shared(Vaddr start, Vaddr end, Vaddr to, objr_region* region);
-    Status copy_shared_part(Vma& vma, const PageTables::Part& part, Vaddr to, objr_region* region);
-    Result<Page*> copy_if_shared(Vma& vma, EntryPlace place, Vaddr to, objr_region* region, MapReserve& reserve);
-    Result<Page*> copy_page(Vma& vma, EntryPlace place, Page& page, MapReserve& reserve);
+    Status copy_shared(Vaddr start, Vaddr end, Vaddr to, objr_region* region, FrameReserve& frames);
+    Status copy_shared_part(Vma& vma, const PageTables::Part& part, Vaddr to, objr_region* region,
+                            FrameReserve& frames);
+    Result<Page*> copy_if_shared(Vma& vma, EntryPlace place, Vaddr to, objr_region* region, MapReserve& reserve,
+                                 FrameReserve& frames);
+    Result<Page*> copy_page(Vma& vma, EntryPlace place, Page& page, MapReserve& reserve, FrameReserve& frames);
     void move_entries(Vma& vma, Vaddr to);
     void move_within(Vma& vma, PageTable& source, Vaddr from, PageTable& target, Vaddr to, u64 bytes);
     void move_vma(Vma& vma, Vaddr to, objr_region* region);

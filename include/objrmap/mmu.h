@@ -18,12 +18,19 @@ struct Translation {
     bool dirty = false;
 };
 
+// What becomes of what is harvested.
+enum class Harvest : u32 {
+    peek = OBJR_HARVEST_PEEK, // nothing is forgotten
+    age = OBJR_HARVEST_AGE, // the use is; the translation stays, and a processor that has cached it will not note the next use
+    take = OBJR_HARVEST_TAKE, // the use is, and the translation is dropped: the next use is seen
+};
+
 class Mmu {
 public:
     // Drop every translation of [start, end). Sleeps; not under rmap locks. held: see objr_region_zap.
     virtual void zap(objr_region* region, Vaddr start, Vaddr end, objr_held held) = 0;
-    // What it knows of address beyond the module's own PTE; clear_young forgets the use (and drops the translation).
-    virtual Translation harvest(objr_region* region, Vaddr address, bool clear_young) = 0;
+    // What it knows of address beyond the module's own PTE.
+    virtual Translation harvest(objr_region* region, Vaddr address, Harvest mode) = 0;
     // Enter a translation for the fault that token stands for; replace: something else may be there. Under the page lock.
     virtual Status install(void* token, Vaddr address, Pfn pfn, bool writable, bool replace) = 0;
 

@@ -39,6 +39,7 @@ enum class PageFlag : unsigned long {
     referenced = 1ul << 2,
     uptodate = 1ul << 3, // a file page, or one read from swap: has been filled
     swapcache = 1ul << 4,
+    unevictable = 1ul << 5, // on that list: a scan has found it in a locked Vma
     lru = 1ul << 6,
     active = 1ul << 7,
     anon_exclusive = 1ul << 8,

@@ -58,17 +58,32 @@ public:
     void destroy();
 
     // A zero page, refcount 1, on the inactive list, locked: whoever finds it by its number or pfn waits until its owner has
-    // made it what it is to be. ENOMEM: none is left.
+    // made it what it is to be. ENOBUFS: none is left; who holds no lock may have some made free (frames.h).
     Result<Page*> allocate_locked();
     // The same, the one with the lowest number of first to last. Sleeps, in steps of a section.
     Result<Page*> allocate_locked_in(u32 first, u32 last);
-    // To the active list. Any context.
+    // For FrameReserve: a free page that nobody else will get, still in the state free; nullptr: none is left.
+    Page* set_aside();
+    void put_aside_back(Page& page);
+    // It becomes a new page, as allocate_locked gives them.
+    void allocate_set_aside(Page& page);
+    u32 pages_set_aside() const { return set_aside_.load(); }
+
+    // ---- LRU lists (vmscan.h). Any context. Each page in use is on one of them.
+    // The oldest page of a list, referenced, which goes to the young end now: who scans a list meets each page once. nullptr: there is
+    // none that is in use.
+    Page* next_inactive();
+    Page* next_active();
+    // The page is referenced. To the young end of another list.
     void activate(Page& page);
+    void deactivate(Page& page); // also from the unevictable list
+    void make_unevictable(Page& page);
+
     void get(Page& page) { page.refcount.fetch_add(1); } // the caller holds a reference already
     // Take a reference on a page found by number or pfn: false if it is free.
     bool try_get(Page& page) { return page.refcount.add_unless_zero(); }
-    // Give a reference back; the last one frees the page. It must be unmapped and unlocked then.
-    void put(Page& page);
+    // Give a reference back; the last one frees the page (true). It must be unmapped and unlocked then.
+    bool put(Page& page);
 
     u32 size() const { return size_.load(); } // pages
     u32 sections() const { return size() >> Section::kOrder; }
@@ -76,6 +91,7 @@ public:
     u32 free_sections_at_end() const;
     u32 free_pages() const OBJR_THREAD(no_thread_safety_analysis) { return free_.count.load(); }
     u32 inactive_pages() const OBJR_THREAD(no_thread_safety_analysis) { return inactive_.count.load(); }
+    u32 unevictable_pages() const OBJR_THREAD(no_thread_safety_analysis) { return unevictable_.count.load(); }
     u32 active_pages() const OBJR_THREAD(no_thread_safety_analysis) { return active_.count.load(); }
 
     u32 number(const Page& page) const {
@@ -109,6 +125,8 @@ private:
     void push_back(PageList& list, Page& page);
     void remove(PageList& list, Page& page);
     bool on_free_list(const Page& page) const;
+    PageList& list_of(const Page& page);
+    Page* rotate(PageList& list);
     void make_new(Page& page);
 
     Section& section_of_number(u32 number) const {
@@ -130,6 +148,8 @@ private:
     PageList free_ OBJR_GUARDED_BY(lock_); // the counts are read without the lock, for statistics
     PageList inactive_ OBJR_GUARDED_BY(lock_);
     PageList active_ OBJR_GUARDED_BY(lock_);
+    PageList unevictable_ OBJR_GUARDED_BY(lock_);
+    Atomic<u32> set_aside_{0};
 };
 
 } // namespace objr

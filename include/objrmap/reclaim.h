@@ -5,6 +5,7 @@
 // Order (rule L3): entries, then translations, then the contents are written, then the frame is given back.
 #pragma once
 
+#include "objrmap/mmu.h"
 #include "objrmap/rmap.h"
 
 namespace objr {
@@ -29,6 +30,7 @@ enum class Refusal : u32 {
 
 enum class UnmapMode : u32 {
     reclaim, // locked and young mappings refuse
+    take_used, // young ones do not, under any rules
     revoke, // they do not
     migrate, // nor here, and migration entries are left
 };
@@ -47,14 +49,14 @@ UnmapResult try_to_unmap(World& world, Page& page, UnmapMode mode, WalkCost& cos
 
 // What `unmap` of debugfs does with a page: the whole way out. An anonymous page gets a slot, is unmapped, written and leaves the
 // swap cache, so that its frame is free when the caller lets go of it. A file's page is unmapped and stays in the page cache.
-UnmapResult unmap_page(World& world, Page& page, WalkCost& cost);
+UnmapResult unmap_page(World& world, Page& page, UnmapMode mode, WalkCost& cost);
 
 const char* name_of(Unmapped answer); // SUCCESS, AGAIN, FAIL
 const char* name_of(Refusal why); // in words
 
 // ---- uses that the module's tables do not know of
-// Ask the MMU of every mapping whether the page was used through it, and note that in the module's entry: the accessed bit. The MMU
-// forgets it and drops the translation, so that the next use is seen. Returns how many were used.
-u32 harvest_accessed(World& world, Page& page);
+// Ask the MMU of every mapping whether the page was used through it, and note that in the module's entry: the accessed bit.
+// mode: age or take. Returns how many were used.
+u32 harvest_accessed(World& world, Page& page, Harvest mode);
 
 } // namespace objr

@@ -31,6 +31,8 @@
 
 namespace objr {
 
+class FrameReserve;
+
 class SwapSpace : Pinned {
 public:
     static constexpr u64 kSlotsPerMb = 256;
@@ -70,8 +72,8 @@ public:
 
     // ---- contents
     // The page of this entry, from the cache or read into it (shared entries are read once, spec U5): referenced, locked,
-    // uptodate. No page lock is held. Sleeps. ENOENT: no such entry any more, look at the PTE again; ENOMEM: no page; EIO.
-    Result<Page*> read_locked(SwapEntry entry);
+    // uptodate. No page lock is held. Sleeps. ENOENT: no such entry any more, look at the PTE again; ENOBUFS: no page; EIO.
+    Result<Page*> read_locked(SwapEntry entry, FrameReserve& frames);
     // The contents to the store; page locked and cached. Sleeps. ENOMEM.
     Status write_locked(Page& page);
     // Does the store lack what this locked, cached page has?

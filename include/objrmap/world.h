@@ -10,6 +10,7 @@
 #include "objrmap/anon_mm.h"
 #include "objrmap/anon_vma.h"
 #include "objrmap/counters.h"
+#include "objrmap/daemon.h"
 #include "objrmap/file_mapping.h"
 #include "objrmap/memory.h"
 #include "objrmap/mm.h"
@@ -36,6 +37,20 @@ struct World : Pinned {
     void set_scheme(Scheme& scheme) { scheme_.store(&scheme); }
     PteChains* pte_chains = nullptr; // of pte_chain, if that is the scheme; changes with it
     u32 levels = 4; // immutable
+
+    // ---- free pages: below low_pages reclaimd takes pages away until there are high_pages. Immutable after create.
+    u32 low_pages = 0;
+    u32 high_pages = 0;
+    Daemon reclaimd;
+    Daemon writebackd;
+    Status start_daemons(); // ENOMEM
+    void stop_daemons(); // idempotent
+    // After pages were taken from the pool. Any context.
+    void keep_watermarks() {
+        if (pool.free_pages() < low_pages) {
+            reclaimd.kick();
+        }
+    }
 
     Mutex registry;
     Table<Mm> mms; // by id; registry

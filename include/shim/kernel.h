@@ -40,7 +40,7 @@ typedef long long objr_s64;
 #define OBJR_ENOSPC 28
 #define OBJR_ERANGE 34
 #define OBJR_EOVERFLOW 75
-#define OBJR_EOPNOTSUPP 95
+#define OBJR_ENOBUFS 105 /* no frame of the pool is free; never leaves the core, see objrmap/frames.h */
 
 /* ---- memory ------------------------------------------------------------------------------------------------- */
 
@@ -178,8 +178,26 @@ int objr_fatal_signal_pending(void); /* any; 1: the calling task is being killed
  */
 void objr_run_detached(void (*function)(void *argument), void *argument);
 
+/* ---- threads and waiting --------------------------------------------------------------------------------------- */
+
+/* A thread of the kernel's own that runs function(argument) until that returns. name: a literal. Sleeps. NULL: no memory. */
+struct objr_thread;
+struct objr_thread *objr_thread_start(const char *name, void (*function)(void *argument), void *argument);
+/* Its waiting ends by -EINTR from now on; returns when it has. function returns soon after that. Sleeps; under no lock. */
+void objr_thread_stop(struct objr_thread *thread);
+
+void objr_init_waitqueue(void *queue); /* OBJR_SIZEOF_WAITQ bytes; nothing to undo */
+void objr_wake_up_all(void *queue); /* any; after the word was changed */
+/*
+ * Sleep as long as *word is value; who changes it wakes the queue. -EINTR: the task is being killed, or it is a thread that
+ * is to stop.
+ */
+int objr_wait_while_equal(void *queue, const objr_u32 *word, objr_u32 value);
+
 enum objr_level { OBJR_ERR, OBJR_WARN, OBJR_NOTICE, OBJR_INFO };
 __attribute__((format(printf, 2, 3))) void objr_printk(enum objr_level level, const char *format, ...);
+/* For lines that users can cause as often as they like: 1: this one may be printed. Any context. */
+int objr_printk_ratelimit(void);
 
 /* A kernel WARN with this text: an invariant of the core is broken. Reported, goes on. */
 void objr_warn(const char *what, const char *file, int line);
@@ -227,11 +245,16 @@ void objr_region_zap(struct objr_region *region, objr_u64 start, objr_u64 end, e
 #define OBJR_PTE_YOUNG 2u
 #define OBJR_PTE_DIRTY 4u
 #define OBJR_PTE_WRITE 8u
+enum objr_harvest {
+	OBJR_HARVEST_PEEK, /* changes nothing */
+	OBJR_HARVEST_AGE, /* clears the accessed bit, without a flush: a processor may go on by its TLB and not set it */
+	OBJR_HARVEST_TAKE, /* drops the translation if it was used */
+};
 /*
- * What the process's own PTEs for address say (union over PTEs in flight); sets *pfn of a present one. clear_young:
- * clears the accessed bits (and drops the translation). Sleeps. Not under rmap locks.
+ * What the process's own PTEs for address say (union over PTEs in flight); sets *pfn of a present one. Sleeps. Not under
+ * rmap locks.
  */
-objr_u32 objr_region_harvest(struct objr_region *region, objr_u64 address, int clear_young, objr_u64 *pfn);
+objr_u32 objr_region_harvest(struct objr_region *region, objr_u64 address, enum objr_harvest mode, objr_u64 *pfn);
 /*
  * Visit every present process PTE in [start, end): for the verifier. Returns 0, or -EBUSY when the process's mmap_lock
  * could not be had (nothing visited), or what visit returned if not 0.

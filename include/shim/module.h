@@ -24,6 +24,8 @@ struct objr_params {
 	objr_u32 pool_mb; /* 1 .. 1048576 */
 	objr_u32 levels; /* of the page tables: 4 or 5 */
 	const char *scheme; /* a name as objr_set_scheme takes it */
+	objr_u32 low_watermark, high_watermark; /* percent of the pool, 0 <= low <= high <= 50 */
+	objr_u32 daemons; /* 1: with the threads that reclaim and write back */
 	objr_u32 swap_mb; /* MiB of swap, 0 .. 1048576: a limit, memory is taken page by page; 0: none */
 };
 
@@ -99,6 +101,7 @@ int objr_mm_advise(struct objr_mm *mm, objr_u64 start, objr_u64 len, objr_u32 ad
 
 #define OBJR_FAULT_WRITE 1u
 #define OBJR_FAULT_EXEC 2u
+#define OBJR_FAULT_USER 4u /* from user mode: the task holds no lock of a file, and may wait for one to be written */
 /*
  * Resolve a fault. vm_flags: the process's own OBJR_VM_* for the address now; the core follows them. token goes back to
  * objr_fault_install. -EFAULT: nothing mapped there, -EACCES: not permitted (both SIGSEGV); -ENOMEM: the pool or the

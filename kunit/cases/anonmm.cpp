@@ -62,7 +62,7 @@ public:
             at_to = page->refcount.load();
         }
     }
-    Translation harvest(objr_region*, Vaddr, bool) override { return {}; }
+    Translation harvest(objr_region*, Vaddr, Harvest) override { return {}; }
     Status install(void*, Vaddr, Pfn, bool, bool) override { return {}; }
 
     const Page* page = nullptr;
@@ -545,7 +545,7 @@ OBJR_TEST(spec_U1_A4_switch_with_swapped_pages_that_have_moved) {
 
 OBJR_TEST(spec_A4_no_memory_moves_nothing) {
     constexpr u64 kShareds = 40; // more than one batch
-    TestWorld world(test, 1, 4, "anonmm");
+    TestWorld world(test, 1, 4, "anonmm", 0);
     Process a(test, world);
     Process b(test, world);
     Process glutton(test, world);

@@ -14,9 +14,9 @@ static const char* scheme_of(const objr_test* test) {
     return wanted ? wanted : scheme_name(0);
 }
 
-TestWorld::TestWorld(objr_test* test, u32 pool_mb, u32 levels, const char* scheme) : test_(test) {
+TestWorld::TestWorld(objr_test* test, u32 pool_mb, u32 levels, const char* scheme, u32 swap_mb) : test_(test) {
     const objr_params params = {
-        .pool_mb = pool_mb, .levels = levels, .scheme = scheme ? scheme : scheme_of(test), .swap_mb = 1};
+        .pool_mb = pool_mb, .levels = levels, .scheme = scheme ? scheme : scheme_of(test), .swap_mb = swap_mb};
     Result<World*> world = World::create(params);
     if (world) {
         world_ = *world;
@@ -78,6 +78,11 @@ void Process::exit() {
 
 Status Process::map(u64 first, u64 last, u32 flags, FileMapping* file, u64 pgoff) {
     return mm_->map(at(first), at(last), file ? pgoff : at(first).value >> kPageShift, flags, file, nullptr);
+}
+
+bool Process::devour(u64 first, u64 pages) {
+    return map(first, first + pages) &&
+           mm_->advise(at(first), at(first + pages), Advice::lock).as_int() == -OBJR_ENOMEM;
 }
 
 s32 Process::try_load(u64 page) {

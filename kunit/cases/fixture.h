@@ -8,6 +8,7 @@
 #include "soft_mmu.h"
 #include "test.h"
 
+#include "objrmap/frames.h"
 #include "objrmap/rmap.h"
 #include "objrmap/world.h"
 #include "shim/module.h"
@@ -26,7 +27,7 @@ inline Vaddr at(u64 page) { return kBase + page * kPageSize; }
 class TestWorld : Pinned {
 public:
     // scheme nullptr: the one the runner wants this run to be made under, else the default.
-    explicit TestWorld(objr_test* test, u32 pool_mb = 1, u32 levels = 4, const char* scheme = nullptr);
+    explicit TestWorld(objr_test* test, u32 pool_mb = 1, u32 levels = 4, const char* scheme = nullptr, u32 swap_mb = 1);
     ~TestWorld();
 
     explicit operator bool() const { return world_ != nullptr; }
@@ -52,6 +53,8 @@ public:
     bool alive() const { return mm_ != nullptr; }
     Mm& mm() const { return *mm_; }
     SoftMmu& cpu() { return cpu_; }
+    // Map [first, first + pages) and lock what the pool has left there: nothing can be taken away from this process.
+    bool devour(u64 first, u64 pages);
     // Map pages [first, last) of the test region.
     Status map(u64 first, u64 last, u32 flags = kReadWrite, FileMapping* file = nullptr, u64 pgoff = 0);
     Status unmap(u64 first, u64 last) { return mm_->unmap(at(first), at(last), Translations::present); }

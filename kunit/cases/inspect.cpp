@@ -596,7 +596,8 @@ OBJR_TEST(verify_sees_broken_objects) {
     Vma& anon = *process.vma(1);
     Vma& shared = *process.vma(8);
     Page& cached = *process.page(8);
-    Result<Page*> unmapped = object->get_locked_page(2);
+    FrameReserve frames(*world, Patience::files);
+    Result<Page*> unmapped = object->get_locked_page(2, frames);
     OBJR_ASSERT(unmapped);
     (*unmapped)->unlock();
     world->pool.put(**unmapped);

@@ -321,10 +321,10 @@ OBJR_TEST(spec_U7_no_frame_left) {
         a.store(n, n);
     }
     const Pte before[] = {a.pte(0), a.pte(1)};
-    moved(test, *world, *a.page(0), -OBJR_ENOMEM);
-    moved(test, *world, *a.page(1), -OBJR_ENOMEM);
+    moved(test, *world, *a.page(0), -OBJR_ENOBUFS);
+    moved(test, *world, *a.page(1), -OBJR_ENOBUFS);
     RevokeResult result;
-    OBJR_EXPECT_EQ(revoked(*world, *a.page(1), result).as_int(), -OBJR_ENOMEM);
+    OBJR_EXPECT_EQ(revoked(*world, *a.page(1), result).as_int(), -OBJR_ENOBUFS);
     OBJR_EXPECT(a.pte(0) == before[0] && a.pte(1) == before[1]);
     Page& page = *a.page(0);
     OBJR_EXPECT_EQ(revoked(*world, page, result).as_int(), 0);

@@ -758,7 +758,7 @@ class SilentUse final : public Mmu {
 public:
     explicit SilentUse(Vaddr address) : address_(address) {}
     void zap(objr_region*, Vaddr, Vaddr, objr_held) override { zaps_++; }
-    Translation harvest(objr_region*, Vaddr address, bool) override { return {true, address == address_, false}; }
+    Translation harvest(objr_region*, Vaddr address, Harvest) override { return {true, address == address_, false}; }
     Status install(void*, Vaddr, Pfn, bool, bool) override { return {}; }
     u32 zaps() const { return zaps_; }
 

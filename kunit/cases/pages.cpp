@@ -275,7 +275,7 @@ OBJR_TEST(spec_U8_pages_are_zeroed) {
 }
 
 OBJR_TEST(pool_exhausted) {
-    TestWorld world(test);
+    TestWorld world(test, 1, 4, nullptr, 0); // no swap: nothing can be taken away
     OBJR_ASSERT(world);
     Process a(test, world);
     Process b(test, world);

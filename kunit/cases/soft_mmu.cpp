@@ -89,14 +89,14 @@ void SoftMmu::zap(objr_region*, Vaddr start, Vaddr end, objr_held) {
 }
 
 // Uses are in the module's own entry; the TLB only keeps it from hearing of further ones.
-Translation SoftMmu::harvest(objr_region*, Vaddr address, bool clear_young) {
+Translation SoftMmu::harvest(objr_region*, Vaddr address, Harvest mode) {
     Guard guard(tlb_lock_);
     Entry& entry = slot(address);
     if (entry.page != address.value >> kPageShift) {
         return {};
     }
     bool dirty = entry.write;
-    if (clear_young) {
+    if (mode == Harvest::take) {
         entry = {};
     }
     return {true, false, dirty};

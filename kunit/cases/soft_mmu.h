@@ -23,7 +23,7 @@ public:
     u64 faults() const { return faults_.load(); }
 
     void zap(objr_region* region, Vaddr start, Vaddr end, objr_held held) override;
-    Translation harvest(objr_region* region, Vaddr address, bool clear_young) override;
+    Translation harvest(objr_region* region, Vaddr address, Harvest mode) override;
     Status install(void* token, Vaddr address, Pfn pfn, bool writable, bool replace) override;
 
 private:

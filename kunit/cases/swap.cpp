@@ -59,7 +59,8 @@ void let_go(World& world, Page& page) {
 
 // Read an entry, look at it, let the page leave memory again.
 void expect_contents(objr_test* test, World& world, SwapEntry entry, u64 seed) {
-    Result<Page*> page = world.swap.read_locked(entry);
+    FrameReserve frames(world, Patience::files);
+    Result<Page*> page = world.swap.read_locked(entry, frames);
     OBJR_ASSERT(page);
     OBJR_EXPECT(page->locked() && page->has(PageFlag::uptodate) && SwapSpace::cached(**page, entry));
     OBJR_EXPECT(holds(world, **page, seed));
@@ -120,7 +121,8 @@ OBJR_TEST(spec_U5_shared_entries_are_read_once) {
     }
     Page* first = nullptr;
     for (u32 left = 2; left != 0; left--) {
-        Result<Page*> page = swap.read_locked(entry);
+        FrameReserve frames(*world, Patience::files);
+        Result<Page*> page = swap.read_locked(entry, frames);
         OBJR_ASSERT(page && (!first || first == *page));
         first = *page;
         OBJR_EXPECT(!swap.release(entry));
@@ -157,7 +159,8 @@ OBJR_TEST(spec_U5_stale_contents_are_not_believed) {
     swap.remove_from_cache_locked(*page);
     expect_contents(test, *world, entry, 2);
     OBJR_EXPECT(!swap.release(entry));
-    OBJR_EXPECT_EQ(swap.read_locked(entry).as_int(), -OBJR_ENOENT);
+    FrameReserve frames(*world, Patience::files);
+    OBJR_EXPECT_EQ(swap.read_locked(entry, frames).as_int(), -OBJR_ENOENT);
     // The slot's next life knows nothing of the one before.
     OBJR_ASSERT(swap.add_to_cache_locked(*page));
     OBJR_EXPECT(SwapSpace::entry_of(*page) == entry);
@@ -241,7 +244,8 @@ OBJR_TEST(spec_U5_failing_reads) {
     for (u64 i = 0; world->pool.free_pages() != 0; i++) {
         hungry.store(i, i);
     }
-    OBJR_EXPECT_EQ(swap.read_locked(entry).as_int(), -OBJR_ENOMEM);
+    FrameReserve frames(*world, Patience::files);
+    OBJR_EXPECT_EQ(swap.read_locked(entry, frames).as_int(), -OBJR_ENOBUFS);
     OBJR_EXPECT_EQ(swap.count(entry), 1);
     hungry.exit();
     expect_contents(test, *world, entry, 3);

@@ -184,9 +184,9 @@ namespace {
 class TellingMmu final : public Mmu {
 public:
     void zap(objr_region*, Vaddr, Vaddr, objr_held) override { zaps++; }
-    Translation harvest(objr_region*, Vaddr address, bool clear_young) override {
+    Translation harvest(objr_region*, Vaddr address, Harvest mode) override {
         const Translation seen{true, used == address, false};
-        if (clear_young) {
+        if (mode == Harvest::take) {
             used = Vaddr();
         }
         return seen;
@@ -408,12 +408,10 @@ OBJR_TEST(spec_U5_swap_in_without_memory) {
     TestWorld world(test);
     Process a(test, world);
     Process hungry(test, world);
-    OBJR_ASSERT(hungry.alive() && a.map(0, 2) && hungry.map(0, 256));
+    OBJR_ASSERT(hungry.alive() && a.map(0, 2));
     a.store(0, 5);
     OBJR_ASSERT_EQ(unmap_at(world, a, 0).answer, Unmapped::success);
-    for (u64 i = 0; world->pool.free_pages() != 0; i++) {
-        hungry.store(i, i);
-    }
+    OBJR_ASSERT(hungry.devour(0, 257));
     OBJR_EXPECT_EQ(a.try_load(0), -OBJR_ENOMEM);
     OBJR_EXPECT_EQ(a.try_store(0, 1), -OBJR_ENOMEM);
     OBJR_EXPECT(a.pte(0).is_swap());
@@ -625,7 +623,7 @@ OBJR_TEST(spec_U4_lock_errors) {
     Process a(test, world);
     Process hungry(test, world);
     OBJR_ASSERT(object.get() && hungry.alive() && a.map(0, 4) && a.map(6, 8, OBJR_VM_MAYWRITE) &&
-                a.map(10, 14, kShared, object.get()) && hungry.map(0, 256));
+                a.map(10, 14, kShared, object.get()));
     auto lock = [&](u64 first, u64 last) { return a.mm().advise(at(first), at(last), Advice::lock).as_int(); };
     OBJR_EXPECT_EQ(lock(0, 5), -OBJR_ENOMEM); // a hole: nothing has changed
     OBJR_EXPECT(!a.vma(0)->has(VmFlag::locked) && !a.page(0));
@@ -633,9 +631,7 @@ OBJR_TEST(spec_U4_lock_errors) {
     OBJR_EXPECT_EQ(lock(6, 8), -OBJR_EACCES);
     OBJR_EXPECT_EQ(lock(10, 14), -OBJR_EIO); // what there is has come in
     OBJR_EXPECT(a.vma(10)->has(VmFlag::locked) && a.page(11) && !a.page(12));
-    for (u64 i = 0; world->pool.free_pages() != 0; i++) {
-        hungry.store(i, i);
-    }
+    OBJR_ASSERT(hungry.devour(0, 257));
     OBJR_EXPECT_EQ(lock(0, 4), -OBJR_ENOMEM);
     OBJR_EXPECT(a.vma(0)->has(VmFlag::locked));
     hungry.exit();

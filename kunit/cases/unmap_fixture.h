@@ -18,7 +18,7 @@ inline UnmapResult unmap_once(TestWorld& world, Page& page) {
     {
         PageLock lock(page);
         WalkCost cost;
-        result = unmap_page(*world, page, cost);
+        result = unmap_page(*world, page, UnmapMode::reclaim, cost);
     }
     world->pool.put(page);
     return result;

@@ -24,8 +24,8 @@ void objr_region_zap(struct objr_region *region, objr_u64 start, objr_u64 end, e
 	WARN_ON(region);
 }
 
-objr_u32 objr_region_harvest(struct objr_region *region, objr_u64 address, int clear_young,
-			     objr_u64 *pfn)
+objr_u32 objr_region_harvest(struct objr_region *region, objr_u64 address,
+			     enum objr_harvest mode, objr_u64 *pfn)
 {
 	WARN_ON(region);
 	return 0;

@@ -109,7 +109,7 @@ void objr_region_get(struct objr_region* region) {
     if (region != nullptr) region->refs++;
 }
 
-objr_u32 objr_region_harvest(struct objr_region* region, objr_u64 address, int clear_young, objr_u64* pfn) {
+objr_u32 objr_region_harvest(struct objr_region* region, objr_u64 address, objr_harvest mode, objr_u64* pfn) {
     check_no_rmap_lock("region_harvest");
     if (region == nullptr) return 0;
     ProcessState& process = *region->process;
@@ -118,7 +118,8 @@ objr_u32 objr_region_harvest(struct objr_region* region, objr_u64 address, int c
     if (found == process.ptes.end()) return 0;
     const ProcessPte pte = found->second;
     *pfn = pte.pfn;
-    if (clear_young && pte.young) process.ptes.erase(found);
+    if (mode == OBJR_HARVEST_AGE) found->second.young = false;
+    if (mode == OBJR_HARVEST_TAKE && pte.young) process.ptes.erase(found);
     return OBJR_PTE_PRESENT | (pte.young ? OBJR_PTE_YOUNG : 0) | (pte.dirty ? OBJR_PTE_DIRTY : 0) |
            (pte.writable ? OBJR_PTE_WRITE : 0);
 }

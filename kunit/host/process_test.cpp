@@ -334,6 +334,8 @@ TEST_F(Processes, spec_U4_locked_memory_stays) {
 TEST_F(Processes, exhausted_pool_is_a_bus_error_and_nothing_is_lost) {
     Process process(world, "glutton");
     ASSERT_EQ(process.map(kBase, 1024 * kPage, 0, kReadWrite), 0);
+    // Locked, so that nothing goes to swap.
+    EXPECT_EQ(process.advise(kBase, 1024 * kPage, OBJR_ADVISE_LOCK), -OBJR_ENOMEM);
     const auto pool = static_cast<objr_u64>(stat("pool_pages"));
     objr_u64 got = 0;
     while (process.store(kBase + got * kPage, 1) == Outcome::kOk)

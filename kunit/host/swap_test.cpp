@@ -163,7 +163,8 @@ TEST(Swap, spec_U5_a_page_that_was_waited_for_is_looked_at_again) {
     ASSERT_TRUE(a.fork_to(b));
     ASSERT_EQ(unmap_at(world, a, 0).answer, Unmapped::success);
     const SwapEntry entry = a.pte(0).swap_entry();
-    Result<Page*> read = world->swap.read_locked(entry);
+    objr::FrameReserve frames(*world, objr::Patience::files);
+    Result<Page*> read = world->swap.read_locked(entry, frames);
     ASSERT_TRUE(read);
     Page& page = **read;
     std::thread waiter([&] { EXPECT_EQ(b.load(0), 5U); });

@@ -71,7 +71,7 @@ s32 Runner::migrate(World& world, Page& page) {
     const Avoid avoid = other_frames(world);
     outcome_.from = world.pool.pfn(page);
     Result<Page*> fresh = migrate_page(world, page, avoid, &outcome_.moved);
-    if (!fresh && fresh.error().value == OBJR_ENOMEM && avoid.first <= avoid.last) {
+    if (!fresh && fresh.error().value == OBJR_ENOBUFS && avoid.first <= avoid.last) {
         fresh = migrate_page(world, page, {}, &outcome_.moved);
     }
     look_at(world, fresh ? **fresh : page);
@@ -100,7 +100,7 @@ PageVisitor::Step Runner::visit(World& world, Page& page) {
     }
     switch (command_.verb) {
     case OBJR_VERB_REFERENCED: outcome_.error = ask_referenced(world, page); break;
-    case OBJR_VERB_UNMAP: outcome_.unmapped = unmap_page(world, page, outcome_.cost); break;
+    case OBJR_VERB_UNMAP: outcome_.unmapped = unmap_page(world, page, UnmapMode::reclaim, outcome_.cost); break;
     case OBJR_VERB_MKCLEAN: outcome_.cleaned = page_mkclean(world, page); break;
     case OBJR_VERB_REVOKE: outcome_.error = revoke(world, page); break;
     case OBJR_VERB_MIGRATE: outcome_.error = migrate(world, page); break;

@@ -222,7 +222,7 @@ Answer::State Answer::take(World& world, Page& page) {
     }
     for (u32 i = 0; i < hits; i++) {
         Row& row = rows_[i];
-        const Translation seen = row.mm->mmu().harvest(row.region, row.address, false);
+        const Translation seen = row.mm->mmu().harvest(row.region, row.address, Harvest::peek);
         row.young = row.pte.young() || seen.young;
         row.dirty = row.pte.dirty() || seen.dirty;
         objr_cond_resched();

@@ -42,6 +42,7 @@ extern "C" void objr_show_stats(objr_world* opaque, objr_out* out) {
     text.line("dirty_pages", Count::dirty_pages);
     text.line("active", world.pool.active_pages());
     text.line("inactive", world.pool.inactive_pages());
+    text.line("unevictable", world.pool.unevictable_pages());
     text.line("mms", Count::mms);
     text.line("vmas", Count::vmas);
     text.line("anon_vmas", Count::anon_vmas);
@@ -55,6 +56,9 @@ extern "C" void objr_show_stats(objr_world* opaque, objr_out* out) {
     text.line("swap_outs", Count::swap_outs);
     text.line("writebacks", Count::writebacks);
     text.line("migrations", Count::migrations);
+    text.line("reclaim_scanned", Count::reclaim_scanned);
+    text.line("reclaimed_pages", Count::reclaimed_pages);
+    text.line("direct_reclaims", Count::direct_reclaims);
     text.line("rmap_walks", Count::rmap_walks);
     text.line("rmap_candidates", Count::rmap_candidates);
     text.line("rmap_hits", Count::rmap_hits);

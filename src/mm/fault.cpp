@@ -4,6 +4,7 @@
 //
 // Order (lock.h): Mm::lock for read, page lock, table lock. Nothing is believed that was not seen under the table lock; where an
 // entry has changed in between, the fault begins anew.
+#include "objrmap/frames.h"
 #include "objrmap/mm.h"
 #include "objrmap/rmap.h"
 #include "objrmap/world.h"
@@ -18,9 +19,9 @@ static bool same_mapping(Pte a, Pte b) {
 // One fault of one address. Results in a page that is mapped, locked and referenced, or an error.
 class FaultHandler : Pinned {
 public:
-    FaultHandler(Mm& mm, Vma& vma, Vaddr address, Access access)
+    FaultHandler(Mm& mm, Vma& vma, Vaddr address, Access access, FrameReserve& frames)
         : mm_(mm), world_(mm.world()), vma_(vma), address_(address), write_(access == Access::write),
-          reserve_(mm.world()) {}
+          frames_(frames), reserve_(mm.world()) {}
 
     struct Mapped {
         Page* page; // locked, referenced
@@ -57,6 +58,7 @@ private:
     Vma& vma_;
     const Vaddr address_;
     const bool write_;
+    FrameReserve& frames_;
     PageTable* table_ = nullptr;
     MapReserve reserve_;
     Mapped mapped_{};
@@ -110,18 +112,18 @@ Result<FaultHandler::Progress> FaultHandler::attempt() {
 
 Result<FaultHandler::Progress> FaultHandler::fault_none() {
     if (!vma_.file) {
-        return map_new(OBJR_TRY(world_.pool.allocate_locked()), Pte(), nullptr);
+        return map_new(OBJR_TRY(frames_.allocate_locked()), Pte(), nullptr);
     }
     return fault_object(vma_.pgoff_of(address_), Pte());
 }
 
 // Page pgoff of the object belongs here, where expected is in the entry: nothing, or in a nonlinear Vma the pgoff (spec C12).
 Result<FaultHandler::Progress> FaultHandler::fault_object(u64 pgoff, Pte expected) {
-    Page* page = OBJR_TRY(vma_.file->get_locked_page(pgoff));
+    Page* page = OBJR_TRY(vma_.file->get_locked_page(pgoff, frames_));
     if (!write_ || !vma_.copies_on_write()) {
         return map_file_page(page, expected);
     }
-    Result<Page*> copy = world_.pool.allocate_locked();
+    Result<Page*> copy = frames_.allocate_locked();
     if (copy) {
         objr_copy_page(world_.pool.address(**copy), world_.pool.address(*page));
     }
@@ -192,7 +194,7 @@ Result<FaultHandler::Progress> FaultHandler::map_new(Page* page, Pte expected, P
 Result<FaultHandler::Progress> FaultHandler::fault_swap(Pte pte) {
     const SwapEntry entry = pte.swap_entry();
     OBJR_TRY_STATUS(world_.scheme().prepare_anon(vma_));
-    Result<Page*> read = world_.swap.read_locked(entry);
+    Result<Page*> read = world_.swap.read_locked(entry, frames_);
     if (!read) {
         return read.error().value == OBJR_ENOENT ? Result<Progress>(Progress::again) : Result<Progress>(read.error());
     }
@@ -233,7 +235,7 @@ Result<FaultHandler::Progress> FaultHandler::fault_swap(Pte pte) {
 
 // The page of a swap entry that has moved away from those who map it (spec A4). It is locked, and let go here.
 Result<FaultHandler::Progress> FaultHandler::copy_swapped(Page* page, Pte pte) {
-    Result<Page*> fresh = world_.pool.allocate_locked();
+    Result<Page*> fresh = frames_.allocate_locked();
     bool mapped = false;
     bool last = false;
     if (fresh) {
@@ -304,7 +306,7 @@ Result<FaultHandler::Progress> FaultHandler::fault_present(Page& page, Pte pte, 
     if (!copy) {
         return done(&page, write_, write_);
     }
-    Result<Page*> fresh = world_.pool.allocate_locked();
+    Result<Page*> fresh = frames_.allocate_locked();
     if (!fresh) {
         let_go(&page);
         return fresh.error();
@@ -365,18 +367,21 @@ static bool permitted(const Vma& vma, Access access) {
 }
 
 Status Mm::fault(Vaddr address, Access access, void* token) {
-    SharedGuard quiesce(world_.quiesce);
-    SharedGuard guard(lock_);
-    Vma* vma = find(address);
-    return vma ? fault_in(*vma, page_start(address), access, token) : Status(Errno{OBJR_EFAULT});
+    FrameReserve frames(world_, Patience::files);
+    return with_frames(frames, [&] {
+        SharedGuard quiesce(world_.quiesce);
+        SharedGuard guard(lock_);
+        Vma* vma = find(address);
+        return vma ? fault_in(*vma, page_start(address), access, token, frames) : Status(Errno{OBJR_EFAULT});
+    });
 }
 
-Status Mm::fault_in(Vma& vma, Vaddr address, Access access, void* token) {
+Status Mm::fault_in(Vma& vma, Vaddr address, Access access, void* token, FrameReserve& frames) {
     world_.counters.add(Count::faults);
     if (!permitted(vma, access)) {
         return Errno{OBJR_EACCES};
     }
-    FaultHandler handler(*this, vma, address, access);
+    FaultHandler handler(*this, vma, address, access, frames);
     FaultHandler::Mapped mapped = OBJR_TRY(handler.run());
     Status status = mmu_.install(token, address, world_.pool.pfn(*mapped.page), mapped.writable, mapped.replaced);
     FaultHandler::finish(world_, mapped);
@@ -385,7 +390,12 @@ Status Mm::fault_in(Vma& vma, Vaddr address, Access access, void* token) {
 
 // The process's own VMA decides what it may do. Where an mprotect failed half-way in the kernel after it had been told here,
 // the two differ; the Vma is made to follow.
-Status Mm::fault_with_flags(Vaddr address, Access access, u32 vm_flags, void* token) {
+Status Mm::fault_with_flags(Vaddr address, Access access, u32 vm_flags, Patience patience, void* token) {
+    FrameReserve frames(world_, patience);
+    return with_frames(frames, [&] { return try_fault_with_flags(address, access, vm_flags, token, frames); });
+}
+
+Status Mm::try_fault_with_flags(Vaddr address, Access access, u32 vm_flags, void* token, FrameReserve& frames) {
     constexpr u32 kRights = OBJR_VM_READ | OBJR_VM_WRITE | OBJR_VM_EXEC;
     for (;;) {
         {
@@ -396,7 +406,7 @@ Status Mm::fault_with_flags(Vaddr address, Access access, u32 vm_flags, void* to
                 return Errno{OBJR_EFAULT};
             }
             if (((vma->flags ^ vm_flags) & kRights) == 0) {
-                return fault_in(*vma, page_start(address), access, token);
+                return fault_in(*vma, page_start(address), access, token, frames);
             }
         }
         SharedGuard quiesce(world_.quiesce);
@@ -408,7 +418,11 @@ Status Mm::fault_with_flags(Vaddr address, Access access, u32 vm_flags, void* to
 }
 
 Status Mm::populate(Vaddr address, Access access) {
-    address = page_start(address);
+    FrameReserve frames(world_, Patience::files);
+    return with_frames(frames, [&] { return try_populate(page_start(address), access, frames); });
+}
+
+Status Mm::try_populate(Vaddr address, Access access, FrameReserve& frames) {
     SharedGuard quiesce(world_.quiesce);
     SharedGuard guard(lock_);
     Vma* vma = find(address);
@@ -418,7 +432,7 @@ Status Mm::populate(Vaddr address, Access access) {
     if (!permitted(*vma, access)) {
         return Errno{OBJR_EACCES};
     }
-    FaultHandler handler(*this, *vma, address, access);
+    FaultHandler handler(*this, *vma, address, access, frames);
     FaultHandler::Mapped mapped = OBJR_TRY(handler.run());
     if (mapped.replaced) {
         mmu_.zap(vma->region, address, address + kPageSize, OBJR_MMAP_LOCK_NOT_HELD);
@@ -428,6 +442,11 @@ Status Mm::populate(Vaddr address, Access access) {
 }
 
 Status Mm::access(Vaddr address, void* data, u32 length, Access access) {
+    FrameReserve frames(world_, Patience::files);
+    return with_frames(frames, [&] { return try_access(address, data, length, access, frames); });
+}
+
+Status Mm::try_access(Vaddr address, void* data, u32 length, Access access, FrameReserve& frames) {
     SharedGuard quiesce(world_.quiesce);
     SharedGuard guard(lock_);
     u64 offset = address - page_start(address);
@@ -443,7 +462,7 @@ Status Mm::access(Vaddr address, void* data, u32 length, Access access) {
     if (!permitted(*vma, access) && !(write && vma->copies_on_write() && vma->has(VmFlag::may_write))) {
         return Errno{OBJR_EACCES};
     }
-    FaultHandler handler(*this, *vma, page_start(address), access);
+    FaultHandler handler(*this, *vma, page_start(address), access, frames);
     FaultHandler::Mapped mapped = OBJR_TRY(handler.run());
     if (mapped.replaced) {
         mmu_.zap(vma->region, page_start(address), page_start(address) + kPageSize, OBJR_MMAP_LOCK_HELD);

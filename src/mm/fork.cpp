@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // fork: the child gets Vmas and entries of its own; pages are shared, and write-protected where they are private to each
 // (Linux: kernel/fork.c:dup_mmap, mm/memory.c:copy_page_range).
+#include "objrmap/frames.h"
 #include "objrmap/mm.h"
 #include "objrmap/rmap.h"
 #include "objrmap/world.h"
@@ -11,6 +12,11 @@ Status Mm::fork(Mm& parent, Mm& child, Vaddr start, Vaddr end, objr_region* regi
     if (!parent.range_ok(start, end) || &parent == &child) {
         return Errno{OBJR_EINVAL};
     }
+    FrameReserve frames(parent.world_, Patience::files);
+    return with_frames(frames, [&] { return try_fork(parent, child, start, end, region, frames); });
+}
+
+Status Mm::try_fork(Mm& parent, Mm& child, Vaddr start, Vaddr end, objr_region* region, FrameReserve& frames) {
     World& world = parent.world_;
     VmaList gone;
     Status status;
@@ -27,7 +33,7 @@ Status Mm::fork(Mm& parent, Mm& child, Vaddr start, Vaddr end, objr_region* regi
             child.process_.store(objr_region_mm(region));
         }
         for (Vma* vma = parent.first_from(start); vma && vma->start < end && status; vma = parent.next(*vma)) {
-            status = child.fork_vma(*vma, max(start, vma->start), min(end, vma->end), region);
+            status = child.fork_vma(*vma, max(start, vma->start), min(end, vma->end), region, frames);
             // Also what was not write-protected goes: the kernel would copy the parent's translations to the child.
             parent.mmu_.zap(vma->region, max(start, vma->start), min(end, vma->end), OBJR_MMAP_LOCK_HELD);
         }
@@ -40,7 +46,7 @@ Status Mm::fork(Mm& parent, Mm& child, Vaddr start, Vaddr end, objr_region* regi
 }
 
 // The child joins the reverse map before it has entries: a page is never mapped where a walk does not look.
-Status Mm::fork_vma(Vma& parent, Vaddr start, Vaddr end, objr_region* region) {
+Status Mm::fork_vma(Vma& parent, Vaddr start, Vaddr end, objr_region* region, FrameReserve& frames) {
     Vma* vma =
         OBJR_TRY(new_vma(start, end, parent.pgoff_of(start), parent.flags & ~OBJR_VM_LOCKED, parent.file, region));
     vma->parent_id = parent.id;
@@ -56,10 +62,10 @@ Status Mm::fork_vma(Vma& parent, Vaddr start, Vaddr end, objr_region* region) {
     }
     // Pages of the object alone are found again by faults (spec C4); anonymous ones among them, or entries that say which page of
     // the file belongs where, are found nowhere else.
-    return parent.may_hold_anon() || parent.has(VmFlag::nonlinear) ? copy_entries(*vma, parent) : Status();
+    return parent.may_hold_anon() || parent.has(VmFlag::nonlinear) ? copy_entries(*vma, parent, frames) : Status();
 }
 
-Status Mm::copy_entries(Vma& child, Vma& parent) {
+Status Mm::copy_entries(Vma& child, Vma& parent, FrameReserve& frames) {
     constexpr u32 kReserve = 16;
     const PageTables& tables = parent.mm->tables_;
     MapReserve reserve(world_);
@@ -68,7 +74,7 @@ Status Mm::copy_entries(Vma& child, Vma& parent) {
         PageTable* target = OBJR_TRY(tables_.make_leaf(part.start));
         while (part.start < part.end) {
             OBJR_TRY_STATUS(reserve.fill(kReserve));
-            part.start = OBJR_TRY(copy_leaf(child, parent, part, *target, reserve));
+            part.start = OBJR_TRY(copy_leaf(child, parent, part, *target, reserve, frames));
             objr_cond_resched();
         }
     }
@@ -77,7 +83,7 @@ Status Mm::copy_entries(Vma& child, Vma& parent) {
 
 // Copy entries of a part of the parent's until its end or until the reserve is used up; returns where it stopped.
 Result<Vaddr> Mm::copy_leaf(Vma& child, const Vma& parent, const PageTables::Part& part, PageTable& target,
-                            MapReserve& reserve) {
+                            MapReserve& reserve, FrameReserve& frames) {
     u32 copied = 0;
     Vaddr at = part.start;
     Status status;
@@ -85,7 +91,7 @@ Result<Vaddr> Mm::copy_leaf(Vma& child, const Vma& parent, const PageTables::Par
         Guard source_guard(part.table->lock);
         NestedGuard target_guard(target.lock);
         for (; at < part.end && reserve.ready() && status; at += kPageSize) {
-            Result<u32> entries = copy_entry(child, parent, {*part.table, at}, {target, at}, reserve);
+            Result<u32> entries = copy_entry(child, parent, {*part.table, at}, {target, at}, reserve, frames);
             if (entries) {
                 copied += *entries;
             } else {
@@ -98,7 +104,8 @@ Result<Vaddr> Mm::copy_leaf(Vma& child, const Vma& parent, const PageTables::Par
 }
 
 // Both tables are locked. The child has not used the page yet. Returns how many present entries it has got.
-Result<u32> Mm::copy_entry(Vma& child, const Vma& parent, EntryPlace from, EntryPlace to, MapReserve& reserve) {
+Result<u32> Mm::copy_entry(Vma& child, const Vma& parent, EntryPlace from, EntryPlace to, MapReserve& reserve,
+                           FrameReserve& frames) {
     Pte pte = from.table.get(from.address);
     if (pte.is_swap()) {
         world_.swap.duplicate(pte.swap_entry());
@@ -122,7 +129,7 @@ Result<u32> Mm::copy_entry(Vma& child, const Vma& parent, EntryPlace from, Entry
         return 0;
     }
     if (parent.copies_on_write() && page->has(PageFlag::anon_exclusive) && page->pinned()) {
-        OBJR_TRY_STATUS(copy_pinned(child, *page, pte, to, reserve));
+        OBJR_TRY_STATUS(copy_pinned(child, *page, pte, to, reserve, frames));
         return 1;
     }
     if (parent.copies_on_write() && pte.writable()) {
@@ -135,9 +142,10 @@ Result<u32> Mm::copy_entry(Vma& child, const Vma& parent, EntryPlace from, Entry
     return 1;
 }
 
-// A page that somebody writes to by its frame stays the parent's: the child gets its copy at once (spec M10). ENOMEM.
-Status Mm::copy_pinned(Vma& child, const Page& page, Pte pte, EntryPlace to, MapReserve& reserve) {
-    Page* fresh = OBJR_TRY(world_.pool.allocate_locked());
+// A page that somebody writes to by its frame stays the parent's: the child gets its copy at once (spec M10). ENOBUFS.
+Status Mm::copy_pinned(Vma& child, const Page& page, Pte pte, EntryPlace to, MapReserve& reserve,
+                       FrameReserve& frames) {
+    Page* fresh = OBJR_TRY(frames.allocate_locked());
     objr_copy_page(world_.pool.address(*fresh), world_.pool.address(page));
     const u64 rights = pte.word() & (Pte::kUser | Pte::kNoExecute);
     to.table.set(to.address, Pte::present(world_.pool.pfn(*fresh), rights)); // the first reference is the mapping's

@@ -3,6 +3,7 @@
 #include "shim/module.h"
 
 #include "objrmap/mm.h"
+#include "objrmap/vmscan.h"
 #include "objrmap/world.h"
 
 using namespace objr;
@@ -89,7 +90,8 @@ int objr_mm_fault(objr_mm* mm, objr_u64 address, objr_u32 fault, objr_u32 vm_fla
     Access access = (fault & OBJR_FAULT_WRITE) != 0  ? Access::write
                     : (fault & OBJR_FAULT_EXEC) != 0 ? Access::exec
                                                      : Access::read;
-    return mm_of(mm).fault_with_flags(Vaddr(address), access, vm_flags, token).as_int();
+    const Patience patience = (fault & OBJR_FAULT_USER) != 0 ? Patience::files : Patience::reclaim;
+    return mm_of(mm).fault_with_flags(Vaddr(address), access, vm_flags, patience, token).as_int();
 }
 
 int objr_mm_access(objr_mm* mm, objr_u64 address, void* data, objr_u32 len, int write) {

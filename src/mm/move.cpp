@@ -4,6 +4,7 @@
 // A Vma that moves keeps its pgoff, so its pages keep their index. Entries and the Vma's start change together under
 // the rmap locks: a walk sees the old place or the new one, never neither and never both (spec M11). Under anonmm it is the index
 // that follows the page; one that others need where it is has been copied before (spec A4).
+#include "objrmap/frames.h"
 #include "objrmap/mm.h"
 #include "objrmap/rmap.h"
 #include "objrmap/world.h"
@@ -16,6 +17,13 @@ Status Mm::move(Vaddr from, Vaddr to, u64 length, objr_region* region) {
     if (!range_ok(from, from_end) || !range_ok(to, to_end) || (from < to_end && to < from_end)) {
         return Errno{OBJR_EINVAL};
     }
+    FrameReserve frames(world_, Patience::files);
+    return with_frames(frames, [&] { return try_move(from, to, length, region, frames); });
+}
+
+Status Mm::try_move(Vaddr from, Vaddr to, u64 length, objr_region* region, FrameReserve& frames) {
+    const Vaddr from_end = from + length;
+    const Vaddr to_end = to + length;
     VmaList gone;
     {
         SharedGuard quiesce(world_.quiesce);
@@ -30,7 +38,7 @@ Status Mm::move(Vaddr from, Vaddr to, u64 length, objr_region* region) {
         OBJR_TRY_STATUS(split_at(from_end));
         Status status = prepare_move(from, to, length);
         if (status && world_.scheme().traits.copies_on_move) {
-            status = copy_shared(from, from_end, to, region);
+            status = copy_shared(from, from_end, to, region, frames);
         }
         if (!status) {
             free_tables(to, to_end);
@@ -89,23 +97,24 @@ Status Mm::prepare_move(Vaddr from, Vaddr to, u64 length) {
 
 // Copy, in place, every anonymous page of [start, end) that has other users, which will be at `to` and in region then. ENOMEM: not
 // all, which harms nobody.
-Status Mm::copy_shared(Vaddr start, Vaddr end, Vaddr to, objr_region* region) {
+Status Mm::copy_shared(Vaddr start, Vaddr end, Vaddr to, objr_region* region, FrameReserve& frames) {
     for (Vma* vma = first_from(start); vma && vma->start < end; vma = next(*vma)) {
         if (!vma->may_hold_anon()) {
             continue;
         }
         for (auto part = tables_.first_part(vma->start, vma->end); part.table;
              part = tables_.first_part(part.end, vma->end)) {
-            OBJR_TRY_STATUS(copy_shared_part(*vma, part, to + (part.start - start), region));
+            OBJR_TRY_STATUS(copy_shared_part(*vma, part, to + (part.start - start), region, frames));
         }
     }
     return {};
 }
 
-Status Mm::copy_shared_part(Vma& vma, const PageTables::Part& part, Vaddr to, objr_region* region) {
+Status Mm::copy_shared_part(Vma& vma, const PageTables::Part& part, Vaddr to, objr_region* region,
+                            FrameReserve& frames) {
     MapReserve reserve(world_);
     for (Vaddr at = part.start; at < part.end; at += kPageSize) {
-        if (Page* old = OBJR_TRY(copy_if_shared(vma, {*part.table, at}, to + (at - part.start), region, reserve))) {
+        if (Page* old = OBJR_TRY(copy_if_shared(vma, {*part.table, at}, to + (at - part.start), region, reserve, frames))) {
             world_.pool.put(*old);
         }
         objr_cond_resched();
@@ -115,7 +124,8 @@ Status Mm::copy_shared_part(Vma& vma, const PageTables::Part& part, Vaddr to, ob
 
 // Returns the page that was here, with the mapping's reference, or nullptr: it has no other user, or there is none. What has one user
 // now will have no other before it has moved: Mm::lock is held for write.
-Result<Page*> Mm::copy_if_shared(Vma& vma, EntryPlace place, Vaddr to, objr_region* region, MapReserve& reserve) {
+Result<Page*> Mm::copy_if_shared(Vma& vma, EntryPlace place, Vaddr to, objr_region* region, MapReserve& reserve,
+                                 FrameReserve& frames) {
     for (;; objr_cond_resched()) {
         Pte pte;
         Page* page;
@@ -133,7 +143,7 @@ Result<Page*> Mm::copy_if_shared(Vma& vma, EntryPlace place, Vaddr to, objr_regi
         const Pte now = place.table.get(place.address); // this Mm's lock and the page's: it stays as it is
         const bool settled = now.is_present() && now.pfn() == pte.pfn();
         if (settled && (page->mappings() > 1 || world_.swap.count_of(*page) != 0)) {
-            old = copy_page(vma, place, *page, reserve);
+            old = copy_page(vma, place, *page, reserve, frames);
         }
         if (old && *old) { // while it is locked: whoever is its only owner then may write to it
             mmu_.zap(vma.region, place.address, place.address + kPageSize, OBJR_MMAP_LOCK_HELD);
@@ -148,9 +158,10 @@ Result<Page*> Mm::copy_if_shared(Vma& vma, EntryPlace place, Vaddr to, objr_regi
 }
 
 // Nobody writes to a page that has several users. It is locked. Returns it; its mapping's reference is the caller's now.
-Result<Page*> Mm::copy_page(Vma& vma, EntryPlace place, Page& page, MapReserve& reserve) {
+Result<Page*> Mm::copy_page(Vma& vma, EntryPlace place, Page& page, MapReserve& reserve,
+                            FrameReserve& frames) {
     OBJR_TRY_STATUS(reserve.fill());
-    Page* fresh = OBJR_TRY(world_.pool.allocate_locked()); // with the new mapping's reference
+    Page* fresh = OBJR_TRY(frames.allocate_locked()); // with the new mapping's reference
     objr_copy_page(world_.pool.address(*fresh), world_.pool.address(page));
     {
         Guard guard(place.table.lock);

@@ -12,9 +12,9 @@ public:
         objr_region_zap(region, start.value, end.value, held);
     }
 
-    Translation harvest(objr_region* region, Vaddr address, bool clear_young) override {
+    Translation harvest(objr_region* region, Vaddr address, Harvest mode) override {
         u64 pfn = 0;
-        u32 bits = objr_region_harvest(region, address.value, clear_young ? 1 : 0, &pfn);
+        u32 bits = objr_region_harvest(region, address.value, static_cast<objr_harvest>(mode), &pfn);
         return {(bits & OBJR_PTE_PRESENT) != 0, (bits & OBJR_PTE_YOUNG) != 0, (bits & OBJR_PTE_DIRTY) != 0};
     }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "objrmap/world.h"
 
+#include "objrmap/vmscan.h"
+
 #include <new>
 
 namespace objr {
@@ -15,6 +17,7 @@ static void construct_anon_mm(void* memory) {
     anon_mm->lock.init(OBJR_LOCK_ANON);
 }
 
+static constexpr u32 kMaxWatermark = 50; // percent
 static constexpr u32 kMaxSwapMb = 1u << 20;
 
 Result<World*> World::create(const objr_params& params) {
@@ -32,6 +35,11 @@ Result<World*> World::create(const objr_params& params) {
     }
     if (params.swap_mb > kMaxSwapMb) {
         objr_printk(OBJR_ERR, "swap of %u MiB is out of range: take 0 (none) to %u MiB\n", params.swap_mb, kMaxSwapMb);
+        return Errno{OBJR_EINVAL};
+    }
+    if (params.low_watermark > params.high_watermark || params.high_watermark > kMaxWatermark) {
+        objr_printk(OBJR_ERR, "watermarks of %u and %u percent do not go: take 0 <= low <= high <= %u\n", params.low_watermark,
+                    params.high_watermark, kMaxWatermark);
         return Errno{OBJR_EINVAL};
     }
     if (params.levels != 4 && params.levels != 5) {
@@ -70,12 +78,47 @@ Status World::init(const objr_params& params) {
     OBJR_TRY_STATUS(anon_mm_cache.create_typesafe("anon_mm", construct_anon_mm));
     OBJR_TRY_STATUS(chain_block_cache.create("pte_chain"));
     OBJR_TRY_STATUS(pool.create(params.pool_mb));
+    low_pages = static_cast<u32>(static_cast<u64>(pool.size()) * params.low_watermark / 100);
+    high_pages = static_cast<u32>(static_cast<u64>(pool.size()) * params.high_watermark / 100);
     OBJR_TRY_STATUS(scheme().start(*this));
     started_ = true;
-    return {};
+    return params.daemons != 0 ? start_daemons() : Status();
+}
+
+// ---- the two threads
+
+static void balance(World& world) {
+    ScanLedger ledger;
+    const u32 free = world.pool.free_pages();
+    const u32 wanted = max(world.high_pages, 1u);
+    if (free < wanted) {
+        reclaim_pages(world, wanted - free, Scanner::daemon, ledger);
+    }
+    if (ledger[Fate::dirty] != 0) {
+        world.writebackd.kick();
+    }
+}
+
+// Until nothing is left that can be written: what fails is left alone for a while.
+static void write_back(World& world) {
+    constexpr u64 kBatch = 256;
+    while (write_back_some(world, kBatch) != 0) {
+        objr_cond_resched();
+    }
+}
+
+Status World::start_daemons() {
+    OBJR_TRY_STATUS(writebackd.start("objr_writebackd", write_back, *this));
+    return reclaimd.start("objr_reclaimd", balance, *this);
+}
+
+void World::stop_daemons() {
+    reclaimd.stop();
+    writebackd.stop();
 }
 
 void World::destroy() {
+    stop_daemons();
     u64 id = 0;
     if (OBJR_WARN_ON(mms.find_from(id)) || OBJR_WARN_ON(files.find_from(id = 0))) {
         return; // in use: leaked rather than freed under a user

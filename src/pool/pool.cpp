@@ -48,7 +48,7 @@ Result<Page*> Pool::allocate_locked() {
         Guard guard(lock_);
         // The page freed last is the one whose lines may still be cached.
         if (free_.last == Page::kNoLink) {
-            return Errno{OBJR_ENOMEM};
+            return Errno{OBJR_ENOBUFS};
         }
         page = &this->page(free_.last);
         remove(free_, *page);
@@ -88,7 +88,34 @@ Result<Page*> Pool::allocate_locked_in(u32 first, u32 last) {
         n = static_cast<u64>(end) + 1;
         objr_cond_resched();
     }
-    return Errno{OBJR_ENOMEM};
+    return Errno{OBJR_ENOBUFS};
+}
+
+Page* Pool::set_aside() {
+    Guard guard(lock_);
+    if (free_.last == Page::kNoLink) {
+        return nullptr;
+    }
+    Page& page = this->page(free_.last);
+    remove(free_, page);
+    set_aside_.fetch_add(1);
+    return &page;
+}
+
+void Pool::put_aside_back(Page& page) {
+    Guard guard(lock_);
+    push_back(free_, page);
+    set_aside_.fetch_sub(1);
+}
+
+void Pool::allocate_set_aside(Page& page) {
+    {
+        Guard guard(lock_);
+        page.clear(PageFlag::free);
+        push_back(inactive_, page);
+        set_aside_.fetch_sub(1);
+    }
+    make_new(page);
 }
 
 // Before the count: nobody gets a reference, and so the lock, of a page that is free.
@@ -98,18 +125,10 @@ void Pool::make_new(Page& page) {
     page.refcount.store_release(1);
 }
 
-void Pool::activate(Page& page) {
-    Guard guard(lock_);
-    if (!page.set(PageFlag::active)) {
-        remove(inactive_, page);
-        push_back(active_, page);
-    }
-}
-
-void Pool::put(Page& page) {
+bool Pool::put(Page& page) {
     s32 before = page.refcount.fetch_sub(1);
     if (before > 1) {
-        return;
+        return false;
     }
     OBJR_WARN_ON(before < 1);
     OBJR_WARN_ON(page.mapped() || page.has(PageFlag::mlocked));
@@ -126,9 +145,70 @@ void Pool::put(Page& page) {
         }
     }
     Guard guard(lock_);
-    remove(page.clear(PageFlag::active) ? active_ : inactive_, page);
+    remove(list_of(page), page);
+    page.clear(PageFlag::active);
+    page.clear(PageFlag::unevictable);
     page.set(PageFlag::free);
     push_back(free_, page);
+    return true;
+}
+
+// ---- LRU lists. The flags that say on which one a page is change with it, under `lock_`.
+
+Pool::PageList& Pool::list_of(const Page& page) {
+    return page.has(PageFlag::unevictable) ? unevictable_ : page.has(PageFlag::active) ? active_ : inactive_;
+}
+
+Page* Pool::rotate(PageList& list) {
+    constexpr u32 kAttempts = 16; // pages that are just becoming free
+    for (u32 i = 0; i < kAttempts && list.first != Page::kNoLink; i++) {
+        Page& page = this->page(list.first);
+        remove(list, page);
+        push_back(list, page);
+        if (try_get(page)) {
+            return &page;
+        }
+    }
+    return nullptr;
+}
+
+Page* Pool::next_inactive() {
+    Guard guard(lock_);
+    return rotate(inactive_);
+}
+
+Page* Pool::next_active() {
+    Guard guard(lock_);
+    return rotate(active_);
+}
+
+void Pool::activate(Page& page) {
+    Guard guard(lock_);
+    remove(list_of(page), page);
+    page.clear(PageFlag::unevictable);
+    page.set(PageFlag::active);
+    push_back(active_, page);
+}
+
+void Pool::deactivate(Page& page) {
+    Guard guard(lock_);
+    remove(list_of(page), page);
+    page.clear(PageFlag::unevictable);
+    page.clear(PageFlag::active);
+    push_back(inactive_, page);
+}
+
+// The last munlock looks for the flag after it has uncounted the lock: one of the two sees the other.
+void Pool::make_unevictable(Page& page) {
+    Guard guard(lock_);
+    remove(list_of(page), page);
+    page.clear(PageFlag::active);
+    page.set(PageFlag::unevictable);
+    const bool stays = page.locked_mappings() != 0;
+    if (!stays) {
+        page.clear(PageFlag::unevictable);
+    }
+    push_back(stays ? unevictable_ : inactive_, page);
 }
 
 Page* Pool::page_of(Pfn pfn) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "objrmap/swap.h"
 
+#include "objrmap/frames.h"
+
 namespace objr {
 
 // ---- creation and destruction
@@ -216,7 +218,7 @@ Status SwapSpace::add_fresh_locked(Page& page, SwapEntry entry) {
     return {};
 }
 
-Result<Page*> SwapSpace::read_locked(SwapEntry entry) {
+Result<Page*> SwapSpace::read_locked(SwapEntry entry, FrameReserve& frames) {
     for (;; objr_cond_resched()) {
         if (Page* page = find_page(entry)) {
             page->lock();
@@ -230,7 +232,7 @@ Result<Page*> SwapSpace::read_locked(SwapEntry entry) {
         if (count(entry) == 0) {
             return Errno{OBJR_ENOENT};
         }
-        Page* page = OBJR_TRY(pool_->allocate_locked());
+        Page* page = OBJR_TRY(frames.allocate_locked());
         Status status = add_fresh_locked(*page, entry);
         if (status) {
             status = store_.read(entry.offset, pool_->address(*page));

@@ -17,7 +17,7 @@ Step move_down_locked(World& world, Page& page, u32 number) {
         world.pool.put(**fresh);
         return Step::moved;
     }
-    return fresh.error().value == OBJR_ENOMEM ? Step::no_frame : Step::skipped;
+    return fresh.error().value == OBJR_ENOBUFS ? Step::no_frame : Step::skipped;
 }
 
 Step move_down(World& world, u32 number) {

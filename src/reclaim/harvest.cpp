@@ -40,11 +40,11 @@ public:
     }
 
     // Returns how many were used.
-    u32 ask() {
+    u32 ask(Harvest mode) {
         u32 used = 0;
         for (u32 i = 0; i < count_; i++) {
             Entry& entry = entries_[i];
-            entry.used = entry.mm->mmu().harvest(entry.region, entry.address, true).young;
+            entry.used = entry.mm->mmu().harvest(entry.region, entry.address, mode).young;
             used += entry.used ? 1 : 0;
         }
         return used;
@@ -96,13 +96,13 @@ private:
 
 } // namespace
 
-u32 harvest_accessed(World& world, Page& page) {
+u32 harvest_accessed(World& world, Page& page, Harvest mode) {
     u32 used = 0;
     bool more = true;
     for (u32 done = 0; more; done += Round::kEntries) {
         Round round(world, page);
         more = round.note(done);
-        if (u32 here = round.ask(); here != 0) {
+        if (u32 here = round.ask(mode); here != 0) {
             used += here;
             round.mark();
         }

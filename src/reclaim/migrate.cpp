@@ -101,7 +101,7 @@ static Result<Page*> allocate_outside(Pool& pool, const Avoid& avoid) {
             return page;
         }
     }
-    return avoid.last != ~0u ? pool.allocate_locked_in(avoid.last + 1, ~0u) : Result<Page*>(Errno{OBJR_ENOMEM});
+    return avoid.last != ~0u ? pool.allocate_locked_in(avoid.last + 1, ~0u) : Result<Page*>(Errno{OBJR_ENOBUFS});
 }
 
 Status Migration::start(const Avoid& avoid) {

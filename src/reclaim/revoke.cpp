@@ -129,10 +129,10 @@ Status revoke_page(World& world, Page& page, const Avoid& avoid, RevokeResult& r
     result = {};
     Migration migration(world, page);
     Status status = migration.start(avoid);
-    if (!status && status.error().value == OBJR_ENOMEM && avoid.first <= avoid.last) {
+    if (!status && status.error().value == OBJR_ENOBUFS && avoid.first <= avoid.last) {
         status = migration.start({});
     }
-    if (!status && status.error().value == OBJR_ENOMEM && page.mapping().is_anon()) {
+    if (!status && status.error().value == OBJR_ENOBUFS && page.mapping().is_anon()) {
         return revoke_to_swap(world, page, result);
     }
     OBJR_TRY_STATUS(status);

@@ -64,7 +64,7 @@ public:
             again_ = true;
             return Visit::stop;
         }
-        if (mode_ == UnmapMode::reclaim && mapping.vma.has(VmFlag::locked)) {
+        if (spares_locked() && mapping.vma.has(VmFlag::locked)) {
             return refuse(Refusal::locked, mapping);
         }
         if (classic_ && mapping.pte.young()) {
@@ -75,6 +75,8 @@ public:
     }
 
 private:
+    bool spares_locked() const { return mode_ == UnmapMode::reclaim || mode_ == UnmapMode::take_used; }
+
     Visit refuse(Refusal why, const Mapping& mapping) {
         result_.answer = Unmapped::fail;
         result_.why = why;
@@ -153,7 +155,7 @@ UnmapResult try_to_unmap(World& world, Page& page, UnmapMode mode, WalkCost& cos
         return result;
     }
     if (mode == UnmapMode::reclaim && page.mapped() && world.scheme().traits.rules == Rules::linux_2_6_24) {
-        harvest_accessed(world, page);
+        harvest_accessed(world, page, Harvest::take);
     }
     Unmapper unmapper(world, page, mode);
     while (unmapper.walk(cost)) {
@@ -180,9 +182,9 @@ static void swap_out(World& world, Page& page, UnmapResult& result) {
     world.swap.remove_from_cache_locked(page);
 }
 
-UnmapResult unmap_page(World& world, Page& page, WalkCost& cost) {
+UnmapResult unmap_page(World& world, Page& page, UnmapMode mode, WalkCost& cost) {
     if (!page.mapping().is_anon()) {
-        return try_to_unmap(world, page, UnmapMode::reclaim, cost);
+        return try_to_unmap(world, page, mode, cost);
     }
     UnmapResult result;
     if (!page.mapped() && !SwapSpace::cached(page)) { // its last mapping has just gone
@@ -194,7 +196,7 @@ UnmapResult unmap_page(World& world, Page& page, WalkCost& cost) {
         result.why = Refusal::no_slot;
         return result;
     }
-    result = try_to_unmap(world, page, UnmapMode::reclaim, cost);
+    result = try_to_unmap(world, page, mode, cost);
     if (world.swap.count_of(page) == 0) { // nobody has the entry (swap.h W4)
         world.swap.remove_from_cache_locked(page);
     } else if (result.answer == Unmapped::success) {

@@ -2,6 +2,7 @@
 // Life of a FileMapping and its page cache (Linux: mm/filemap.c).
 #include "objrmap/file_mapping.h"
 
+#include "objrmap/frames.h"
 #include "objrmap/world.h"
 
 namespace objr {
@@ -252,7 +253,7 @@ Page* FileMapping::find_page_from(u64& pgoff, u64 last, Which which) {
     return nullptr;
 }
 
-Result<Page*> FileMapping::get_locked_page(u64 pgoff) {
+Result<Page*> FileMapping::get_locked_page(u64 pgoff, FrameReserve& frames) {
     while (pgoff < size_in_pages()) {
         if (Page* page = find_page(pgoff)) {
             page->lock();
@@ -265,7 +266,7 @@ Result<Page*> FileMapping::get_locked_page(u64 pgoff) {
             world_.pool.put(*page);
             continue;
         }
-        Page* page = OBJR_TRY(world_.pool.allocate_locked());
+        Page* page = OBJR_TRY(frames.allocate_locked());
         Status status = add_page_locked(*page, pgoff);
         if (status) {
             status = fill(*page, pgoff);

@@ -165,6 +165,9 @@ void rmap_mlock(World& world, Page& page) {
 void rmap_munlock(World& world, Page& page, Pte pte) {
     if (pte.locked() && page.unlock_mapping()) {
         world.counters.sub(Count::locked_pages);
+        if (page.has(PageFlag::unevictable)) {
+            world.pool.deactivate(page);
+        }
     }
 }
 

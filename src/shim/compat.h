@@ -40,12 +40,18 @@ static inline void objr_compat_vm_flags_clear(struct vm_area_struct *vma, unsign
 #endif
 }
 
+enum objr_pte_access {
+	OBJR_READ_PTE,
+	OBJR_AGE_PTE, /* and clear its accessed bit, without a flush */
+};
+
 /*
  * Read the present PTE of address, which lies within vma: its pfn and its flag bits (_PAGE_*). 0, or -EINVAL if nothing
  * is there. The caller holds the mmap_lock, or the i_mmap_rwsem of the file of vma.
  */
 static inline int objr_compat_read_pte(struct vm_area_struct *vma, unsigned long address,
-				       unsigned long *pfn, unsigned long *flags)
+				       unsigned long *pfn, unsigned long *flags,
+				       enum objr_pte_access access)
 {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0) /* 6.12: follow_pte is no longer exported */
 	struct follow_pfnmap_args args = { .vma = vma, .address = address };
@@ -57,6 +63,8 @@ static inline int objr_compat_read_pte(struct vm_area_struct *vma, unsigned long
 	*flags = pgprot_val(args.pgprot);
 	if (args.writable)
 		*flags |= _PAGE_RW;
+	if (access == OBJR_AGE_PTE)
+		clear_bit(_PAGE_BIT_ACCESSED, (unsigned long *)&args.ptep->pte);
 	follow_pfnmap_end(&args);
 	return 0;
 #else
@@ -71,6 +79,9 @@ static inline int objr_compat_read_pte(struct vm_area_struct *vma, unsigned long
 	if (error)
 		return error;
 	pte = *ptep;
+	/* Atomically, as the processor may set its dirty bit at the same time. */
+	if (access == OBJR_AGE_PTE)
+		clear_bit(_PAGE_BIT_ACCESSED, (unsigned long *)&ptep->pte);
 	pte_unmap_unlock(ptep, lock);
 	*pfn = pte_pfn(pte);
 	*flags = pte_flags(pte);

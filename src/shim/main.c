@@ -34,6 +34,14 @@ static char *swap = "memory";
 module_param(swap, charp, 0444);
 MODULE_PARM_DESC(swap, "Where unmapped anonymous pages go: memory:N for up to N MiB of the kernel's memory, memory for half as much as the pool (default), none");
 
+static char *low_watermark = "4";
+module_param(low_watermark, charp, 0444);
+MODULE_PARM_DESC(low_watermark, "Percent of the pool: with fewer free pages a thread begins to take pages away, 0 to 50 (default 4)");
+
+static char *high_watermark = "8";
+module_param(high_watermark, charp, 0444);
+MODULE_PARM_DESC(high_watermark, "Percent of the pool: with so many free pages it stops, low_watermark to 50 (default 8)");
+
 static char *mode = "0600";
 module_param(mode, charp, 0444);
 MODULE_PARM_DESC(mode, "Permissions of /dev/objrmap, octal (default 0600)");
@@ -89,6 +97,19 @@ static int objr_parse_swap(u32 pool, u32 *mib)
 	return 0;
 }
 
+static int objr_parse_watermarks(u32 *low, u32 *high)
+{
+	const u32 most = 50;
+
+	if (kstrtou32(low_watermark, 10, low) || kstrtou32(high_watermark, 10, high) || *low > *high ||
+	    *high > most) {
+		pr_err("low_watermark=%s high_watermark=%s are not allowed: give percents of the pool, 0 <= low <= high <= %u\n",
+		       low_watermark, high_watermark, most);
+		return -EINVAL;
+	}
+	return 0;
+}
+
 static int objr_parse_mode(umode_t *bits)
 {
 	u16 value;
@@ -106,6 +127,7 @@ static int __init objr_init(void)
 	struct objr_params params = {
 		.levels = pgtable_l5_enabled() ? 5 : 4,
 		.scheme = scheme,
+		.daemons = 1,
 	};
 	umode_t bits;
 	int error;
@@ -114,6 +136,9 @@ static int __init objr_init(void)
 	if (error)
 		return error;
 	error = objr_parse_swap(params.pool_mb, &params.swap_mb);
+	if (error)
+		return error;
+	error = objr_parse_watermarks(&params.low_watermark, &params.high_watermark);
 	if (error)
 		return error;
 	error = objr_parse_mode(&bits);

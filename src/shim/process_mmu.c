@@ -153,33 +153,34 @@ static u32 objr_pte_bits(unsigned long flags)
 	       (flags & _PAGE_RW ? OBJR_PTE_WRITE : 0);
 }
 
-struct objr_harvest {
+struct objr_harvested {
 	u32 bits;
 	u64 pfn;
-	bool drop_young;
+	enum objr_harvest mode;
 };
 
 static int objr_harvest_vma(struct vm_area_struct *vma, unsigned long start, unsigned long end,
 			    void *context)
 {
-	struct objr_harvest *harvest = context;
+	struct objr_harvested *harvest = context;
 	unsigned long pfn, flags;
 	u32 bits;
 
-	if (objr_compat_read_pte(vma, start, &pfn, &flags))
+	if (objr_compat_read_pte(vma, start, &pfn, &flags,
+				 harvest->mode == OBJR_HARVEST_AGE ? OBJR_AGE_PTE : OBJR_READ_PTE))
 		return 0;
 	bits = objr_pte_bits(flags);
 	harvest->bits |= bits;
 	harvest->pfn = pfn;
 	/* Dropped as a whole: the next use faults, and the new PTE is young again. */
-	if (harvest->drop_young && (bits & OBJR_PTE_YOUNG))
+	if (harvest->mode == OBJR_HARVEST_TAKE && (bits & OBJR_PTE_YOUNG))
 		objr_compat_zap_vma(vma, start, end - start);
 	return 0;
 }
 
-u32 objr_region_harvest(struct objr_region *region, u64 address, int clear_young, u64 *pfn)
+u32 objr_region_harvest(struct objr_region *region, u64 address, enum objr_harvest mode, u64 *pfn)
 {
-	struct objr_harvest harvest = { .drop_young = clear_young };
+	struct objr_harvested harvest = { .mode = mode };
 	unsigned long start = address & PAGE_MASK;
 
 	objr_walk(region, start, start + PAGE_SIZE, OBJR_MMAP_LOCK_NOT_HELD, objr_harvest_vma,
@@ -235,7 +236,7 @@ static int objr_scan_vma(struct vm_area_struct *vma, unsigned long start, unsign
 			address = next;
 			continue;
 		}
-		if (!objr_compat_read_pte(vma, address, &pfn, &flags)) {
+		if (!objr_compat_read_pte(vma, address, &pfn, &flags, OBJR_READ_PTE)) {
 			scan->result = scan->visit(scan->context, address, pfn,
 						   objr_pte_bits(flags));
 			if (scan->result)

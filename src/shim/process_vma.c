@@ -161,6 +161,8 @@ static vm_fault_t objr_vma_resolve(struct vm_fault *vmf, u32 kind, bool present)
 	if (!region)
 		return VM_FAULT_SIGBUS;
 	objr_process_mm_seen(region->pmm);
+	if (vmf->flags & FAULT_FLAG_USER)
+		kind |= OBJR_FAULT_USER;
 	error = objr_mm_fault(region->pmm->core, vmf->address & PAGE_MASK, kind,
 			      objr_vm_flags(vma, vma->vm_flags), &fault);
 	switch (error) {

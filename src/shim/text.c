@@ -8,6 +8,7 @@
 #include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/printk.h>
+#include <linux/ratelimit.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/stdarg.h>
@@ -41,6 +42,14 @@ void objr_printk(enum objr_level level, const char *format, ...)
 		break;
 	}
 	va_end(arguments);
+}
+
+/* Of its own: the kernel's is shared by all drivers, and its line on what it has left out would name this function. */
+int objr_printk_ratelimit(void)
+{
+	static DEFINE_RATELIMIT_STATE(state, DEFAULT_RATELIMIT_INTERVAL, DEFAULT_RATELIMIT_BURST);
+
+	return __ratelimit(&state);
 }
 
 void objr_warn(const char *what, const char *file, int line)
