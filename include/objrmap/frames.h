@@ -11,8 +11,8 @@
 #pragma once
 
 #include "objrmap/page.h"
-#include "objrmap/vmscan.h"
 #include "objrmap/result.h"
+#include "objrmap/vmscan.h"
 
 namespace objr {
 

@@ -21,7 +21,8 @@ struct Translation {
 // What becomes of what is harvested.
 enum class Harvest : u32 {
     peek = OBJR_HARVEST_PEEK, // nothing is forgotten
-    age = OBJR_HARVEST_AGE, // the use is; the translation stays, and a processor that has cached it will not note the next use
+    age =
+        OBJR_HARVEST_AGE, // the use is; the translation stays, and a processor that has cached it will not note the next use
     take = OBJR_HARVEST_TAKE, // the use is, and the translation is dropped: the next use is seen
 };
 

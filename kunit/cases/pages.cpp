@@ -323,8 +323,8 @@ OBJR_TEST(pool_allocates_by_number) {
         OBJR_EXPECT_EQ(pool.number(**page), numbers[i]);
         OBJR_EXPECT((*page)->locked() && !(*page)->has(PageFlag::free) && (*page)->refcount.load() == 1);
     }
-    OBJR_EXPECT_EQ(pool.allocate_locked_in(0, 1).as_int(), -OBJR_ENOMEM);
-    OBJR_EXPECT_EQ(pool.allocate_locked_in(768, ~0u).as_int(), -OBJR_ENOMEM);
+    OBJR_EXPECT_EQ(pool.allocate_locked_in(0, 1).as_int(), -OBJR_ENOBUFS);
+    OBJR_EXPECT_EQ(pool.allocate_locked_in(768, ~0u).as_int(), -OBJR_ENOBUFS);
     OBJR_EXPECT_EQ(pool.free_sections_at_end(), 0);
     OBJR_EXPECT_EQ(pool.free_pages(), 764);
     for (Page* page : pages) {

@@ -23,8 +23,8 @@ public:
         if (auto hook = std::exchange(before_zap, nullptr)) hook();
         soft.zap(region, start, end, held);
     }
-    Translation harvest(objr_region* region, Vaddr address, bool clear_young) override {
-        return soft.harvest(region, address, clear_young);
+    Translation harvest(objr_region* region, Vaddr address, objr::Harvest mode) override {
+        return soft.harvest(region, address, mode);
     }
     Status install(void* token, Vaddr address, Pfn pfn, bool writable, bool replace) override {
         return soft.install(token, address, pfn, writable, replace);

@@ -65,7 +65,8 @@ void objr_wake_up_all(void*) {
 int objr_wait_while_equal(void*, const objr_u32* word, objr_u32 value) {
     check_may_sleep("wait_while_equal");
     if (const std::string held = held_locks(); kChecks && !held.empty())
-        die("objr_wait_while_equal is called under locks, for which another thread may wait. Held are\n%s", held.c_str());
+        die("objr_wait_while_equal is called under locks, for which another thread may wait. Held are\n%s",
+            held.c_str());
     auto is_equal = [&] { return __atomic_load_n(word, __ATOMIC_ACQUIRE) == value; };
     std::unique_lock guard(wait_lock);
     changed.wait(guard, [&] { return !is_equal() || (self != nullptr && self->stop); });

@@ -179,14 +179,17 @@ bool Verifier::check_free_lists() {
     constexpr u32 kPatience = 1u << 20;
     const Pool& pool = world_.pool;
     for (u32 i = 0; i < kPatience; i++) {
-        if (pool.free_pages() + pool.inactive_pages() + pool.active_pages() == pool.size() &&
-            pool.free_pages() >= free_pages_) {
+        const u32 free = pool.free_pages() + pool.pages_set_aside();
+        if (free + pool.inactive_pages() + pool.active_pages() + pool.unevictable_pages() == pool.size() &&
+            free >= free_pages_) {
             return true;
         }
         objr_cond_resched();
     }
-    return OBJR_BAD("V4: %llu pages are free; the lists have %u free, %u inactive, %u active of %u", free_pages_,
-                    pool.free_pages(), pool.inactive_pages(), pool.active_pages(), pool.size());
+    return OBJR_BAD(
+        "V4: %llu pages are free; %u are on the list and %u set aside, %u inactive, %u active, %u unevictable of %u",
+        free_pages_, pool.free_pages(), pool.pages_set_aside(), pool.inactive_pages(), pool.active_pages(),
+        pool.unevictable_pages(), pool.size());
 }
 
 bool Verifier::check_counters() {

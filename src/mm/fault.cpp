@@ -20,8 +20,8 @@ static bool same_mapping(Pte a, Pte b) {
 class FaultHandler : Pinned {
 public:
     FaultHandler(Mm& mm, Vma& vma, Vaddr address, Access access, FrameReserve& frames)
-        : mm_(mm), world_(mm.world()), vma_(vma), address_(address), write_(access == Access::write),
-          frames_(frames), reserve_(mm.world()) {}
+        : mm_(mm), world_(mm.world()), vma_(vma), address_(address), write_(access == Access::write), frames_(frames),
+          reserve_(mm.world()) {}
 
     struct Mapped {
         Page* page; // locked, referenced

@@ -114,7 +114,8 @@ Status Mm::copy_shared_part(Vma& vma, const PageTables::Part& part, Vaddr to, ob
                             FrameReserve& frames) {
     MapReserve reserve(world_);
     for (Vaddr at = part.start; at < part.end; at += kPageSize) {
-        if (Page* old = OBJR_TRY(copy_if_shared(vma, {*part.table, at}, to + (at - part.start), region, reserve, frames))) {
+        if (Page* old =
+                OBJR_TRY(copy_if_shared(vma, {*part.table, at}, to + (at - part.start), region, reserve, frames))) {
             world_.pool.put(*old);
         }
         objr_cond_resched();
@@ -158,8 +159,7 @@ Result<Page*> Mm::copy_if_shared(Vma& vma, EntryPlace place, Vaddr to, objr_regi
 }
 
 // Nobody writes to a page that has several users. It is locked. Returns it; its mapping's reference is the caller's now.
-Result<Page*> Mm::copy_page(Vma& vma, EntryPlace place, Page& page, MapReserve& reserve,
-                            FrameReserve& frames) {
+Result<Page*> Mm::copy_page(Vma& vma, EntryPlace place, Page& page, MapReserve& reserve, FrameReserve& frames) {
     OBJR_TRY_STATUS(reserve.fill());
     Page* fresh = OBJR_TRY(frames.allocate_locked()); // with the new mapping's reference
     objr_copy_page(world_.pool.address(*fresh), world_.pool.address(page));

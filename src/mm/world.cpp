@@ -38,8 +38,8 @@ Result<World*> World::create(const objr_params& params) {
         return Errno{OBJR_EINVAL};
     }
     if (params.low_watermark > params.high_watermark || params.high_watermark > kMaxWatermark) {
-        objr_printk(OBJR_ERR, "watermarks of %u and %u percent do not go: take 0 <= low <= high <= %u\n", params.low_watermark,
-                    params.high_watermark, kMaxWatermark);
+        objr_printk(OBJR_ERR, "watermarks of %u and %u percent do not go: take 0 <= low <= high <= %u\n",
+                    params.low_watermark, params.high_watermark, kMaxWatermark);
         return Errno{OBJR_EINVAL};
     }
     if (params.levels != 4 && params.levels != 5) {

@@ -240,9 +240,11 @@ static void say_why(const World& world, const ScanLedger& ledger) {
         }
     }
     objr_printk(OBJR_WARN,
-                "all %u pages of the pool are in use and none can be taken away (looks at pages: %s; %u unevictable): give a larger "
-                "pool_mb, more swap, or lock less\n",
-                world.pool.size(), why.words.c_str(), world.pool.unevictable_pages());
+                "all %u pages of the pool are in use and none can be taken away (%u in locked memory; looks at the "
+                "others: %s): give a "
+                "larger pool_mb, more swap, or lock less\n",
+                world.pool.size(), world.pool.unevictable_pages(),
+                why.words.c_str()[0] != '\0' ? why.words.c_str() : "none");
 }
 
 Status make_room(World& world, Patience patience) {
