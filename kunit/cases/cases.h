@@ -274,6 +274,21 @@
 	CASE(spec_M9_young_pages_are_unmapped) \
 	CASE(spec_C17_swap_cache_keeps_the_mapping)
 
+/* reclaim.cpp: more memory than the pool has. */
+#define OBJR_CASES_RECLAIM(CASE) \
+	CASE(spec_U5_three_times_the_pool) \
+	CASE(spec_U5_three_times_the_pool_shared_and_copied) \
+	CASE(reclaim_takes_what_was_not_used) \
+	CASE(reclaim_takes_what_is_used_at_last) \
+	CASE(spec_U4_locked_pages_are_passed_by) \
+	CASE(spec_M10_pinned_pages_are_passed_by) \
+	CASE(reclaim_clean_and_dirty_pages_of_a_file) \
+	CASE(reclaim_nothing_can_be_taken) \
+	CASE(reclaim_frames_are_set_aside) \
+	CASE(reclaim_daemons_keep_the_watermarks) \
+	CASE(reclaim_daemon_writes_files) \
+	CASE(reclaim_failing_allocations)
+
 /* random.cpp: random sequences against a naive model. */
 #define OBJR_CASES_RANDOM(CASE) \
 	CASE(random_against_model_1) \
@@ -395,6 +410,7 @@
 	EACH(swap, OBJR_CASES_SWAP)	\
 	EACH(unmap, OBJR_CASES_UNMAP)	\
 	SUITE(unmap_rules, OBJR_CASES_UNMAP_RULES) \
+	EACH(reclaim, OBJR_CASES_RECLAIM) \
 	EACH(random, OBJR_CASES_RANDOM)	\
 	EACH(inspect, OBJR_CASES_INSPECT) \
 	EACH(command, OBJR_CASES_COMMAND) \
