@@ -17,7 +17,7 @@
 //   R3 Waiting for those is for who holds no lock that a write could want: Patience.
 //   R4 A round ends: it looks at a bounded number of pages, in three passes, the last of which takes used pages too.
 //
-// Context: all sleep, but name_of.
+// Context: all sleep, but name_of and word_of.
 #pragma once
 
 #include "objrmap/page.h"
@@ -55,6 +55,7 @@ enum class Fate : u32 {
     kNumber,
 };
 const char* name_of(Fate fate); // in words
+const char* word_of(Fate fate); // as one word
 
 // The ledger of one or more rounds.
 struct ScanLedger {
@@ -68,6 +69,9 @@ struct ScanLedger {
 
 // Take pages away until `wanted` have become free, or nothing more can be taken (R4). Returns how many became free.
 u32 reclaim_pages(World& world, u32 wanted, Scanner scanner, ScanLedger& ledger);
+
+// The same for somebody who is in no hurry: by the daemons too, which write what is dirty. Sleeps, under no lock.
+u64 reclaim_and_wait(World& world, u64 wanted, ScanLedger& ledger);
 
 // Have a page made free for somebody who needs one: directly, then by the daemons. ENOMEM: none can be; the log says why (not
 // always: rate-limited). EINTR: the task is being killed while it waits.

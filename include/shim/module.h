@@ -193,6 +193,7 @@ enum objr_verb {
 	OBJR_VERB_MKCLEAN, /* page_mkclean */
 	OBJR_VERB_REVOKE, /* take the page from everybody; the data goes to another frame */
 	OBJR_VERB_MIGRATE, /* to another frame, with all that maps it */
+	OBJR_VERB_RECLAIM, /* take pages away until so many have become free */
 	OBJR_VERB_COMPACT, /* no selector: pages to the beginning of the pool */
 };
 #define OBJR_COMMAND_PEEK 1u /* referenced: forget nothing */

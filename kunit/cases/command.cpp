@@ -45,7 +45,7 @@ OBJR_TEST(command_parse_errors) {
         {"", "nothing commanded: write referenced, unmap, mkclean"},
         {" \n", "nothing commanded"},
         {"unmapp page 3", "bad word 'unmapp': expected referenced, unmap, mkclean"},
-        {"reclaim 5", "bad word 'reclaim'"},
+        {"reclaim", "selector ends too early"},
         {"poison page 3", "bad word 'poison'"},
         {"unmap", "selector ends too early: expected pfn, page"},
         {"unmap pgn 3", "bad word 'pgn': expected pfn, page"},

@@ -49,9 +49,9 @@ CASE(command_refuses_and_names_the_word) {
         std::string text;
         const char* part;
     } const wrong[] = {
-        {"unmapp " + good, "error bad word 'unmapp': expected referenced, unmap, mkclean or revoke"},
-        {"migrate " + good, "error bad word 'migrate'"},
-        {"reclaim 5", "error bad word 'reclaim'"},
+        {"unmapp " + good, "error bad word 'unmapp': expected referenced, unmap, mkclean, revoke"},
+        {"migrate", "error selector ends too early"},
+        {"reclaim five", "error bad word 'five'"},
         {"unmap", "error selector ends too early"},
         {"unmap " + good + " peek", "error bad word 'peek'"},
         {"referenced " + good + " sneak", "error bad word 'sneak': expected peek, json or the end"},

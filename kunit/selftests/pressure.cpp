@@ -27,7 +27,7 @@ static void expect_numbers(void* memory, size_t first, size_t end) {
         CHECK_EQ(*reinterpret_cast<volatile uint64_t*>(at(memory, page)), page + 1);
 }
 
-CASE_LIMIT(exhaustion_is_sigbus, 180) {
+CASE_WITH(exhaustion_is_sigbus, 180, "pool_mb=16 swap=none") {
     need_module();
     const size_t pool = objr::stat("pool_pages");
     const int fd = device();
@@ -59,7 +59,7 @@ CASE_LIMIT(exhaustion_is_sigbus, 180) {
     fill(memory, 1);
 }
 
-CASE_LIMIT(exhaustion_of_copy_on_write, 180) {
+CASE_WITH(exhaustion_of_copy_on_write, 180, "pool_mb=16 swap=none") {
     need_module();
     const size_t pool = objr::stat("pool_pages");
     const int fd = device();
@@ -85,7 +85,7 @@ CASE_LIMIT(exhaustion_of_copy_on_write, 180) {
         CHECK_EQ(write_signal(at(memory, page)), 0);
 }
 
-CASE_LIMIT(exhaustion_by_many, 180) { // several processes fight for the last pages; then they are killed
+CASE_WITH(exhaustion_by_many, 180, "pool_mb=16 swap=none") { // several processes fight for the last pages; then they are killed
     need_module();
     const size_t pool = objr::stat("pool_pages");
     const int fd = device();

@@ -10,6 +10,7 @@
 #include "objrmap/migrate.h"
 #include "objrmap/reclaim.h"
 #include "objrmap/referenced.h"
+#include "objrmap/vmscan.h"
 
 namespace objr {
 
@@ -39,6 +40,7 @@ public:
     // rows: referenced: who maps it.
     void page(const Outcome& outcome, const UseRows& rows);
     void compaction(const Compaction& compaction);
+    void reclaimed(u64 wanted, u64 freed, const ScanLedger& ledger);
     void error(const char* message) { show_error(out_, message, format_of(command_.query)); }
 
 private:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // The words of commands.
 //
-//   referenced SEL [peek] | unmap SEL | mkclean SEL | revoke SEL | migrate SEL | compact        SEL: a selector of query_parse.cpp
+//   referenced SEL [peek] | unmap SEL | mkclean SEL | revoke SEL | migrate SEL | compact | reclaim N        SEL: a selector of query_parse.cpp
 //   and behind each: json
 #include "command.h"
 #include "query_parser.h"
@@ -19,9 +19,13 @@ struct Verb {
     Argument argument = Argument::pages;
 };
 constexpr Verb kVerbs[] = {
-    {"referenced", OBJR_VERB_REFERENCED}, {"unmap", OBJR_VERB_UNMAP},
-    {"mkclean", OBJR_VERB_MKCLEAN},       {"revoke", OBJR_VERB_REVOKE},
-    {"migrate", OBJR_VERB_MIGRATE},       {"compact", OBJR_VERB_COMPACT, Argument::nothing},
+    {"referenced", OBJR_VERB_REFERENCED},
+    {"unmap", OBJR_VERB_UNMAP},
+    {"mkclean", OBJR_VERB_MKCLEAN},
+    {"revoke", OBJR_VERB_REVOKE},
+    {"migrate", OBJR_VERB_MIGRATE},
+    {"compact", OBJR_VERB_COMPACT, Argument::nothing},
+    {"reclaim", OBJR_VERB_RECLAIM, Argument::number},
 };
 
 // ", " between them, " or " before the last.

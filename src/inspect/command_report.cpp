@@ -129,6 +129,23 @@ void Report::page(const Outcome& outcome, const UseRows& rows) {
     emitter.end_answer();
 }
 
+// Every look at a page has had one fate.
+void Report::reclaimed(u64 wanted, u64 freed, const ScanLedger& ledger) {
+    Emitter emitter(out_, format_of(command_.query));
+    emitter.begin_answer();
+    emitter.begin_record("reclaim");
+    emitter.decimal("wanted", wanted);
+    emitter.decimal("freed", freed);
+    emitter.decimal("scanned", ledger.scanned);
+    for (u32 i = static_cast<u32>(Fate::freed) + 1; i < static_cast<u32>(Fate::kNumber); i++) {
+        emitter.decimal(word_of(static_cast<Fate>(i)), ledger.fates[i]);
+    }
+    emitter.decimal("candidates", ledger.candidates);
+    emitter.decimal("hits", ledger.hits);
+    emitter.end_record();
+    emitter.end_answer();
+}
+
 void Report::compaction(const Compaction& compaction) {
     Emitter emitter(out_, format_of(command_.query));
     emitter.begin_answer();

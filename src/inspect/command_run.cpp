@@ -151,6 +151,14 @@ s32 run(World& world, const objr_command& command, Report& report) {
     return pages == 0 ? -OBJR_ENOENT : error;
 }
 
+// So many pages become free, as far as pages can be taken away; files are written for it.
+s32 reclaim(World& world, u64 wanted, Report& report) {
+    ScanLedger ledger;
+    const u64 freed = reclaim_and_wait(world, wanted, ledger);
+    report.reclaimed(wanted, freed, ledger);
+    return objr_fatal_signal_pending() != 0 ? -OBJR_EINTR : 0;
+}
+
 s32 compact(World& world, Report& report) {
     Compaction compaction;
     const Status status = compact_pool(world, compaction);
@@ -171,6 +179,7 @@ extern "C" int objr_run_command(objr_world* world, const objr_command* command, 
         return command->error;
     }
     switch (command->verb) {
+    case OBJR_VERB_RECLAIM: return reclaim(world_of(world), command->query.first, report);
     case OBJR_VERB_COMPACT: return compact(world_of(world), report);
     default: return run(world_of(world), *command, report);
     }

@@ -26,6 +26,24 @@ const char* name_of(Fate fate) {
     return "unknown";
 }
 
+const char* word_of(Fate fate) {
+    switch (fate) {
+    case Fate::freed: return "freed";
+    case Fate::referenced: return "used";
+    case Fate::activated: return "activated";
+    case Fate::deactivated: return "deactivated";
+    case Fate::locked: return "locked";
+    case Fate::pinned: return "pinned";
+    case Fate::dirty: return "dirty";
+    case Fate::unbacked: return "unbacked";
+    case Fate::no_swap: return "no_swap";
+    case Fate::not_written: return "not_written";
+    case Fate::busy: return "busy";
+    case Fate::kNumber: break;
+    }
+    return "unknown";
+}
+
 namespace {
 
 // Whether uses are looked at.
@@ -147,6 +165,9 @@ Fate Scan::look_at_locked(Page& page, Urgency urgency) {
     if (file && file->kind() == FileMapping::Kind::object) {
         return Fate::unbacked;
     }
+    if (file && page.has(PageFlag::maybe_dirty)) { // a write cleans it under those who map it
+        return Fate::dirty;
+    }
     Fate fate;
     if (urgency == Urgency::second_chance && second_chance(page, fate)) {
         return fate;
@@ -223,6 +244,20 @@ Fate Scan::take_file(Page& page) {
 
 u32 reclaim_pages(World& world, u32 wanted, Scanner scanner, ScanLedger& ledger) {
     return Scan(world, scanner, ledger).run(wanted);
+}
+
+u64 reclaim_and_wait(World& world, u64 wanted, ScanLedger& ledger) {
+    constexpr u32 kTries = 3;
+    u64 freed = 0;
+    for (u32 attempt = 0; attempt < kTries && freed < wanted && objr_fatal_signal_pending() == 0; attempt++) {
+        for (u32 here = 1; here != 0 && freed < wanted; freed += here) {
+            here = reclaim_pages(world, static_cast<u32>(min<u64>(wanted - freed, ~0u)), Scanner::faulter, ledger);
+        }
+        if (freed < wanted && !world.writebackd.wait_for_round()) {
+            break;
+        }
+    }
+    return freed;
 }
 
 // ---- for somebody who needs a page

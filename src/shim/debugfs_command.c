@@ -172,7 +172,7 @@ static ssize_t objr_command_read(struct file *file, char __user *buffer, size_t 
 				 loff_t *position)
 {
 	static const char nothing[] =
-		"error nothing commanded: write referenced, unmap, mkclean or revoke, and a selector\n";
+		"error nothing commanded: write a command, for example unmap page 3\n";
 	struct objr_result *result = objr_command_result(file->private_data, *position);
 	ssize_t count;
 
