@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// pressure_test.cpp: more memory than the pool has, by many threads at once, with the module's two threads at work: processes that
+// check each page's contents, their children, and others who reclaim, move pages, switch the scheme and verify meanwhile.
+#include "process.h"
+#include "threads.h"
+
+#include "../cases/memory_backing.h"
+
+#include "objrmap/world.h"
+
+#include <array>
+#include <atomic>
+#include <memory>
+
+namespace {
+
+using namespace objr_host;
+
+constexpr objr_u64 kPage = OBJR_PAGE_SIZE;
+constexpr objr_u64 kBase = 0x7f0000000000;
+constexpr objr_u64 kFileBase = 0x7f1000000000;
+constexpr objr_u32 kReadWrite = OBJR_VM_READ | OBJR_VM_WRITE | OBJR_VM_MAYWRITE | OBJR_VM_MAYSHARE;
+constexpr objr_u64 kPages = 160; // of each process; the pool has 256
+constexpr objr_u64 kFilePages = 64;
+constexpr unsigned kProcesses = 4;
+
+// A process with pages of its own, each with the version that was written last, and a view of the file, in which it has every
+// kProcesses-th page to write to.
+class Member {
+public:
+    Member(objr_world* world, objr_object* file, unsigned number)
+        : world_(world), number_(number), process_(std::make_unique<Process>(world, "member")) {
+        EXPECT_EQ(process_->map(kBase, kPages * kPage, 0, kReadWrite), 0);
+        EXPECT_EQ(process_->map(kFileBase, kFilePages * kPage, 0, kReadWrite | OBJR_VM_SHARED, file), 0);
+    }
+
+    void step(Random& random) {
+        switch (random.below(16)) {
+        case 0: return let_child_look(random);
+        case 1: {
+            const objr_u64 first = random.below(kPages - 8);
+            process_->advise(kBase + first * kPage, 8 * kPage, random.below(2) ? OBJR_ADVISE_LOCK : OBJR_ADVISE_UNLOCK);
+            return;
+        }
+        case 2:
+        case 3: return use(kFileBase, number_ + kProcesses * random.below(kFilePages / kProcesses), file_, random);
+        default: return use(kBase, random.below(kPages), own_, random);
+        }
+    }
+
+private:
+    using Versions = std::array<std::uint8_t, kPages>;
+
+    void use(objr_u64 base, objr_u64 page, Versions& versions, Random& random) {
+        std::uint8_t byte = 0;
+        if (versions[page] != 0) {
+            ASSERT_EQ(process_->load(base + page * kPage, &byte), Outcome::kOk);
+            ASSERT_EQ(byte, versions[page]) << "page " << page << " of member " << number_;
+        }
+        if (random.below(2) == 0) {
+            byte = static_cast<std::uint8_t>(1 + random.below(255));
+            ASSERT_EQ(process_->store(base + page * kPage, byte), Outcome::kOk);
+            versions[page] = byte;
+        }
+    }
+
+    // It sees what there was, and writes to copies of its own.
+    void let_child_look(Random& random) {
+        Process child(world_, "child");
+        ASSERT_EQ(process_->fork(child), 0);
+        const objr_u64 start = random.below(kPages);
+        for (objr_u64 i = 0; i < 16; i++) {
+            const objr_u64 page = (start + 7 * i) % kPages; // each once
+            std::uint8_t byte = 0;
+            ASSERT_EQ(child.load(kBase + page * kPage, &byte), Outcome::kOk);
+            ASSERT_EQ(byte, own_[page]);
+            ASSERT_EQ(child.store(kBase + page * kPage, static_cast<std::uint8_t>(~byte)), Outcome::kOk);
+        }
+    }
+
+    objr_world* const world_;
+    const unsigned number_;
+    std::unique_ptr<Process> process_;
+    Versions own_{};
+    Versions file_{};
+};
+
+std::string command(objr_world* world, const std::string& text) {
+    objr_command command;
+    objr_command_parse(&command, text.data(), text.size());
+    objr_out out;
+    objr_run_command(world, &command, &out);
+    return out.text;
+}
+
+TEST(Pressure, spec_U3_U5_processes_reclaim_migration_switches_and_verify) {
+    const objr_params params{.pool_mb = 1,
+                             .levels = 4,
+                             .scheme = "chain",
+                             .low_watermark = 5,
+                             .high_watermark = 10,
+                             .daemons = 1,
+                             .swap_mb = 16};
+    objr_world* handle = nullptr;
+    ASSERT_EQ(objr_world_create(&params, &handle), 0);
+    auto& world = *reinterpret_cast<objr::World*>(handle);
+    objr_memory_file* memory = objr_memory_file_create("pressed", kFilePages * kPage, kFilePages * kPage, 1);
+    objr_object* file = nullptr;
+    ASSERT_EQ(objr_object_of_file(handle, objr_memory_file_open(memory, 1), &file), 0);
+    {
+        std::array<std::unique_ptr<Member>, kProcesses> members;
+        Threads threads(std::chrono::milliseconds(2000));
+        for (unsigned n = 0; n < kProcesses; n++) {
+            members[n] = std::make_unique<Member>(handle, file, n);
+            threads.run([member = members[n].get()](Random& random) { member->step(random); });
+        }
+        threads.run([&](Random& random) {
+            static constexpr const char* kCommands[] = {"reclaim 20",
+                                                        "compact",
+                                                        "migrate range page 0 63",
+                                                        "referenced range page 0 99",
+                                                        "unmap range page 64 127",
+                                                        "revoke range page 128 143"};
+            command(handle, kCommands[random.below(std::size(kCommands))]);
+        });
+        threads.run([&](Random& random) {
+            static constexpr const char* kSchemes[] = {"chain", "classic", "pte_chain", "anonmm"};
+            char why[120];
+            objr_set_scheme(handle, kSchemes[random.below(std::size(kSchemes))], why, sizeof why);
+            expect_verified(handle);
+        });
+        threads.join();
+        expect_verified(handle);
+    }
+    EXPECT_GT(world.counters.sum(objr::Count::reclaimed_pages), 0);
+    EXPECT_GT(world.counters.sum(objr::Count::swap_ins), 0);
+    EXPECT_GT(world.counters.sum(objr::Count::writebacks), 0);
+    EXPECT_GT(world.counters.sum(objr::Count::migrations), 0);
+    objr_object_put(file);
+    EXPECT_EQ(world.pool.free_pages(), world.pool.size());
+    EXPECT_EQ(world.swap.used(), 0U);
+    EXPECT_EQ(live_regions(), 0U);
+    objr_world_destroy(handle);
+    objr_memory_file_destroy(memory);
+}
+
+} // namespace
