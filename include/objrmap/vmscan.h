@@ -77,4 +77,9 @@ u64 reclaim_and_wait(World& world, u64 wanted, ScanLedger& ledger);
 // always: rate-limited). EINTR: the task is being killed while it waits.
 Status make_room(World& world, Patience patience);
 
+// Who has written to memory, and holds no lock that the write of a file could want: when pages are short and many of them are newer than
+// their files, wait until some are written. Else the next one in need of a page, who may not wait for files, would find none that is
+// clean (Linux: mm/page-writeback.c:balance_dirty_pages). Sleeps, under no lock of the module.
+void balance_dirty(World& world);
+
 } // namespace objr

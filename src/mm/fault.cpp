@@ -391,8 +391,15 @@ Status Mm::fault_in(Vma& vma, Vaddr address, Access access, void* token, FrameRe
 // The process's own VMA decides what it may do. Where an mprotect failed half-way in the kernel after it had been told here,
 // the two differ; the Vma is made to follow.
 Status Mm::fault_with_flags(Vaddr address, Access access, u32 vm_flags, Patience patience, void* token) {
-    FrameReserve frames(world_, patience);
-    return with_frames(frames, [&] { return try_fault_with_flags(address, access, vm_flags, token, frames); });
+    Status status;
+    {
+        FrameReserve frames(world_, patience);
+        status = with_frames(frames, [&] { return try_fault_with_flags(address, access, vm_flags, token, frames); });
+    }
+    if (access == Access::write && patience == Patience::files) {
+        balance_dirty(world_);
+    }
+    return status;
 }
 
 Status Mm::try_fault_with_flags(Vaddr address, Access access, u32 vm_flags, void* token, FrameReserve& frames) {

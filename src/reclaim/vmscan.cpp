@@ -260,6 +260,18 @@ u64 reclaim_and_wait(World& world, u64 wanted, ScanLedger& ledger) {
     return freed;
 }
 
+void balance_dirty(World& world) {
+    if (world.pool.free_pages() > world.low_pages) {
+        return;
+    }
+    const u64 dirty = static_cast<u64>(max<s64>(world.counters.sum(Count::dirty_pages), 0));
+    if (dirty > world.pool.size() / 2) {
+        static_cast<void>(world.writebackd.wait_for_round()); // killed, or there is no such thread: then not
+    } else if (dirty > world.pool.size() / 4) {
+        world.writebackd.kick();
+    }
+}
+
 // ---- for somebody who needs a page
 
 // Which fates stood in the way, in words.
