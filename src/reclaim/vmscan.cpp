@@ -165,6 +165,9 @@ Fate Scan::look_at_locked(Page& page, Urgency urgency) {
     if (file && file->kind() == FileMapping::Kind::object) {
         return Fate::unbacked;
     }
+    if (!file && world_.swap.used() >= world_.swap.slots() && !SwapSpace::cached(page)) {
+        return Fate::no_swap; // without asking who has used it
+    }
     if (file && page.has(PageFlag::maybe_dirty)) { // a write cleans it under those who map it
         return Fate::dirty;
     }
@@ -294,6 +297,13 @@ static void say_why(const World& world, const ScanLedger& ledger) {
                 why.words.c_str()[0] != '\0' ? why.words.c_str() : "none");
 }
 
+// Is something in the way that may soon be no more?
+static bool may_change(const ScanLedger& ledger) {
+    return ledger[Fate::busy] + ledger[Fate::dirty] + ledger[Fate::not_written] + ledger[Fate::referenced] +
+               ledger[Fate::activated] !=
+           0;
+}
+
 Status make_room(World& world, Patience patience) {
     constexpr u32 kBatch = 32; // so that not everybody who comes next must scan too
     constexpr u32 kTries = 3; // what was written may be dirty again before it is taken
@@ -306,7 +316,7 @@ Status make_room(World& world, Patience patience) {
         if (objr_fatal_signal_pending() != 0) {
             return Errno{OBJR_EINTR};
         }
-        if (!world.reclaimd.runs()) {
+        if (!world.reclaimd.runs() || !may_change(ledger)) {
             break;
         }
         OBJR_TRY_STATUS(world.reclaimd.wait_for_round());
