@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "harness.h"
+#include "own_file.h"
 #include "tree.h"
 
 using namespace harness;
@@ -192,4 +193,35 @@ CASE_WITH(U3_kill_at_any_moment_loses_no_page_and_no_slot, 180, "pool_mb=4 swap=
     options.multiple = reclaims() ? 3 : 0.5;
     expect_tree(options);
     CHECK(since["swap_outs"] > 0);
+}
+
+// ---- the file's lock is held by who needs memory ----------------------------------------------------------------------
+
+static void expect_own_file(const std::string& filesystem, own_file::Options options) {
+    need_module();
+    need_root();
+    if (!reclaims()) options.multiple = 0.6;
+    options.path = directory_on(filesystem) + "/own-file";
+    const std::string failure = own_file::run(options);
+    if (!failure.empty()) fail(__FILE__, __LINE__, failure);
+}
+
+CASE_WITH(U9_write_of_pool_memory_to_its_own_file_under_reclaim, 120, "pool_mb=1 swap=memory:8") {
+    const Since since;
+    expect_own_file("ext4", {});
+    CHECK(since["writebacks"] > 0);
+}
+
+CASE_WITH(U9_own_file_written_by_several_with_O_SYNC, 120, "pool_mb=1 swap=memory:8") {
+    own_file::Options options;
+    options.processes = 4;
+    options.calls = 100;
+    options.flags = O_SYNC;
+    expect_own_file("ext4", options);
+}
+
+CASE_WITH(U9_own_file_written_by_several_on_tmpfs, 120, "pool_mb=1 swap=memory:8") {
+    own_file::Options options;
+    options.processes = 4;
+    expect_own_file("tmpfs", options);
 }
