@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //
-// A pool with nothing left: SIGBUS, never a hang, nothing lost of what is there, and the memory comes back.
+// Where the pool is not enough. Without swap space: SIGBUS, never a hang, nothing lost of what is there, and the memory comes back.
+// With it: more than the pool has, under everything that can happen meanwhile.
 #include <memory>
 #include <thread>
 
 #include "harness.h"
 #include "own_file.h"
+#include "sharers.h"
 #include "tree.h"
 
 using namespace harness;
@@ -28,7 +30,7 @@ static void expect_numbers(void* memory, size_t first, size_t end) {
         CHECK_EQ(*reinterpret_cast<volatile uint64_t*>(at(memory, page)), page + 1);
 }
 
-CASE_WITH(exhaustion_is_sigbus, 180, "pool_mb=16 swap=none") {
+CASE_WITH(exhaustion_is_sigbus, 180, "pool_mb=4 swap=none") {
     need_module();
     const size_t pool = objr::stat("pool_pages");
     const int fd = device();
@@ -60,7 +62,7 @@ CASE_WITH(exhaustion_is_sigbus, 180, "pool_mb=16 swap=none") {
     fill(memory, 1);
 }
 
-CASE_WITH(exhaustion_of_copy_on_write, 180, "pool_mb=16 swap=none") {
+CASE_WITH(exhaustion_of_copy_on_write, 180, "pool_mb=4 swap=none") {
     need_module();
     const size_t pool = objr::stat("pool_pages");
     const int fd = device();
@@ -86,7 +88,8 @@ CASE_WITH(exhaustion_of_copy_on_write, 180, "pool_mb=16 swap=none") {
         CHECK_EQ(write_signal(at(memory, page)), 0);
 }
 
-CASE_WITH(exhaustion_by_many, 180, "pool_mb=16 swap=none") { // several processes fight for the last pages; then they are killed
+CASE_WITH(exhaustion_by_many, 180,
+          "pool_mb=4 swap=none") { // several processes fight for the last pages; then they are killed
     need_module();
     const size_t pool = objr::stat("pool_pages");
     const int fd = device();
@@ -120,7 +123,7 @@ CASE_WITH(exhaustion_by_many, 180, "pool_mb=16 swap=none") { // several processe
     CHECK(becomes([&] { return objr::stat("free_pages") == pool; }));
 }
 
-CASE_LIMIT(exhaustion_of_shared_objects_and_threads, 180) {
+CASE_WITH(exhaustion_of_shared_objects_and_threads, 180, "pool_mb=4 swap=none") {
     need_module();
     const size_t pool = objr::stat("pool_pages");
     const int fd = device();
@@ -138,6 +141,25 @@ CASE_LIMIT(exhaustion_of_shared_objects_and_threads, 180) {
     CHECK_OK(objr::truncate_object(fd, 4 * kPage));
     CHECK_EQ(objr::stat("file_pages"), 4u);
     CHECK_EQ(read_signal(at(memory, 5)), SIGBUS);
+}
+
+// Pages that are out cannot come in as long as there is neither a frame nor a slot; they are not lost.
+CASE_WITH(U5_exhaustion_of_pool_and_swap, 180, "pool_mb=2 swap=memory:1") {
+    need_module();
+    const size_t pool = objr::stat("pool_pages"), pages = 4 * pool;
+    void* memory = map_pages(device(), pages);
+    const size_t got = touch_until_refused(memory, 0, pages);
+    CHECK(got > pool && got <= 2 * pool);
+    for (size_t page = 0; page < got; ++page) {
+        uint64_t value = page + 1;
+        const int signal = signal_of([&] { value = *reinterpret_cast<volatile uint64_t*>(at(memory, page)); });
+        CHECK(signal == 0 || signal == SIGBUS);
+        CHECK_EQ(value, page + 1);
+    }
+    CHECK(objr::verify());
+    const size_t kept = got * 3 / 4;
+    CHECK_OK(munmap(at(memory, kept), (pages - kept) * kPage));
+    expect_numbers(memory, 0, kept);
 }
 
 // ---- more than the pool has -----------------------------------------------------------------------------------------
@@ -224,4 +246,16 @@ CASE_WITH(U9_own_file_written_by_several_on_tmpfs, 120, "pool_mb=1 swap=memory:8
     own_file::Options options;
     options.processes = 4;
     expect_own_file("tmpfs", options);
+}
+
+// ---- many mappings of every page --------------------------------------------------------------------------------------
+
+CASE_WITH(U5_pages_of_a_hundred_processes_are_reclaimed, 120, "pool_mb=1 swap=memory:8") {
+    need_module();
+    need_root();
+    std::string summary;
+    const std::string failure = sharers::run(100, &summary);
+    printf("# %s\n", summary.c_str());
+    fflush(stdout);
+    if (!failure.empty()) fail(__FILE__, __LINE__, failure);
 }
