@@ -26,10 +26,12 @@ enum class Count : u32 {
     mms,
     table_pages,
     faults,
+    major_faults, // of these, such as had to read: a file or the swap store
     cow_faults,
     swap_ins, // pages read from the swap store
     swap_outs, // pages written to it
     writebacks,
+    write_errors, // pages that could not be written to their file
     migrations, // pages that went to another frame
     reclaim_scanned, // looks at pages to take them away
     reclaimed_pages, // of these, that became free

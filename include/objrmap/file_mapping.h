@@ -12,12 +12,16 @@
 // Dirty pages: a write fault marks, before it makes the entry writable. Write-back takes the rights away, then flag and mark, and
 // copies, all under the page lock; what it cannot write gets flag and mark again. Only truncation loses either.
 //
+// Errors: one of a write that nobody waited for, or that somebody else waited for, is in errors(). A descriptor takes a sample when it
+// is bound and asks with it at each fsync, so that it hears of each error once, and of one of its own fsync only there.
+//
 // Ownership: counted twice. Users are the descriptors bound to it (objr_object) and the Vmas: the last one writes back what is dirty
 // and takes it out of the table of files; a descriptor outlives its Vmas, so this never happens under an mmap_lock. Who looks at
 // files, or writes them back in the background, only holds the object: it keeps memory and pages, and no user waits for it.
 // Locking: fields say it. pages_ is a table with a lock of its own; a page enters locked, and leaves under its page lock.
 #pragma once
 
+#include "objrmap/error_sequence.h"
 #include "objrmap/file_index.h"
 #include "objrmap/memory.h"
 #include "objrmap/vma.h"
@@ -39,13 +43,14 @@ public:
     void get() { refs_.fetch_add(1); }
     bool try_get() { return refs_.add_unless_zero(); }
     void put(); // sleeps; the last one writes back
-    // Found in the table of files, whose lock is held; let_go() sleeps.
+    // The object has users: it was found in the table of files, whose lock is held, or at a Vma. let_go() sleeps.
     void hold() { holders_.fetch_add(1); }
     void let_go();
 
     // The page at pgoff, uptodate, referenced and locked, read from the file if need be. EIO beyond the end or unreadable;
-    // ENOBUFS, ENOMEM.
-    Result<Page*> get_locked_page(u64 pgoff, FrameReserve& frames);
+    // ENOBUFS, ENOMEM. *read: it was.
+    Result<Page*> get_locked_page(u64 pgoff, FrameReserve& frames, bool* read = nullptr);
+    bool has_page(u64 pgoff) { return pages_.find(pgoff) != nullptr; } // at this instant
     // The page if it is in the cache, referenced, not locked; nullptr: it is not.
     Page* find_page(u64 pgoff);
     // First page at or after *pgoff, referenced, not locked; sets *pgoff. marked: only such as F5 marks.
@@ -64,6 +69,9 @@ public:
     // The same in the background: at most `most` of the dirty pages, from where the last call has stopped, not synced. Returns
     // how many were written. It does not wait for another write-back of the file, nor try again what has just failed.
     u64 write_back(u64 most);
+    // The same for one page, waited for and not synced.
+    Status write_out_page(u64 pgoff);
+    ErrorSequence& errors() { return errors_; }
     // New size in bytes. EACCES: no descriptor with write access; EINVAL; what the file system says.
     Status truncate(u64 size);
 
@@ -72,6 +80,10 @@ public:
     u32 id() const { return id_; }
     const char* name() const { return name_; }
     u64 size() const; // bytes, as of now
+    // The file has been cut by somebody else, and what is beyond is mapped yet.
+    bool seen_cut() const { return kind_ == Kind::file && size() < size_.load(); }
+    // Take it out, unless the file is being written back, which ends in that too. No lock is held but a process's mmap_lock.
+    void try_note_cut();
     u64 size_in_pages() const { return (size() + kPageSize - 1) >> kPageShift; }
     bool writable() const { return kind_ == Kind::object || writer() != nullptr; }
     bool being_cut() const { return cutting_.load_acquire() != 0; } // F3 does not hold yet
@@ -106,6 +118,9 @@ private:
     };
     Written write_pages(u64 first, u64 last, u64 most, u32 most_failures);
     void note_size();
+    void clear_beyond_locked(Page& page, u64 size);
+    void clear_tail(u64 size);
+    void note_failure(Status status);
     void unmark_page_locked(Page& page);
     bool clean_next(u64& pgoff, u64 last, void* copy);
     Status write_copy(u64 pgoff, const void* copy);
@@ -136,6 +151,7 @@ private:
     Table<Page> pages_;
     Atomic<u64> cached_{0}; // pages in pages_
     Atomic<u64> dirty_{0}; // marks
+    ErrorSequence errors_;
 };
 
 // Write about `most` dirty pages back, of one file after the other, each call where the last one has stopped. Returns how

@@ -27,13 +27,14 @@ struct World;
 struct AnonMm;
 class ZapBatch;
 class FrameReserve;
+struct AbsentPage;
 class MapReserve;
 struct EntryPlace;
 
 enum class Access : u32 { read, write, exec };
 
 // How memory will be used (Linux: madvise, mlock).
-enum class Advice : u32 { normal, random, sequential, lock, unlock };
+enum class Advice : u32 { normal, random, sequential, lock, unlock, willneed, dontneed, cold, pageout };
 
 // Whether the MMU may still have translations of a range that is unmapped.
 enum class Translations { present, gone };
@@ -69,15 +70,24 @@ public:
     // ENOMEM.
     Status remap(Vaddr start, u64 length, u64 pgoff, Populate populate);
 
-    // What is now in [start, end) is to be used so. ENOMEM: also if there is a hole in the range. lock brings in what may be read,
-    // and stays in force if that fails: ENOMEM, EIO, EACCES; not inherited by fork.
-    Status advise(Vaddr start, Vaddr end, Advice advice);
+    // What is now in [start, end) is to be used so, or is not needed, or is: advise_pages.cpp. ENOMEM: also if there is a hole in the
+    // range, and nothing has changed. EINVAL: dontneed, cold or pageout of what is locked; nothing has changed.
+    // lock: ENOMEM if more than most_locked pages would be locked then; it brings in what may be read, and stays in force if that fails:
+    // ENOMEM, EIO, EACCES; not inherited by fork.
+    Status advise(Vaddr start, Vaddr end, Advice advice, u64 most_locked = ~0ull);
+    // The two halves of lock.
+    Status mark_range(Vaddr start, Vaddr end, Advice advice, u64 most_locked);
+    Status populate_locked(Vaddr start, Vaddr end);
+    u64 locked() const { return locked_.load(); } // pages of locked Vmas, in memory or not
 
     // ---- use
     // EFAULT nothing mapped, EACCES not permitted; ENOMEM no page; EIO beyond the end of the object or unreadable.
     Status fault(Vaddr address, Access access, void* token);
     // The same after making the Vma's protection what the process's own is.
     Status fault_with_flags(Vaddr address, Access access, u32 vm_flags, Patience patience, void* token);
+    // After a fault that has found an object's page beyond the end: a real file may have been cut by somebody else, then all who map it
+    // lose what is beyond, unless it is being written back.
+    void note_cut(Vaddr address);
     // Make the page at address present, as a fault would, without telling the MMU of it. Errors as fault.
     Status populate(Vaddr address, Access access);
     // ptrace: copy length bytes, within one page, between data (kernel memory) and the memory at address. EINVAL: over the end
@@ -108,6 +118,10 @@ public:
         return vmas_.check([](const Vma& a, const Vma& b) { return a.start < b.start; });
     }
     u32 vma_count() const { return vma_count_.load(); }
+    u64 faults() const { return faults_.load(); }
+    u64 major_faults() const { return major_faults_.load(); }
+    u64 reclaimed() const { return reclaimed_.load(); } // mappings that were taken away for want of memory
+    void note_reclaimed() { reclaimed_.fetch_add(1); }
     u64 resident() const { return resident_.load(); } // present PTEs
     void resident_add(s64 n) { resident_.fetch_add(static_cast<u64>(n)); }
 
@@ -116,6 +130,8 @@ public:
     u64 zap_range_locked(Vma& vma, Vaddr start, Vaddr end, Translations translations, objr_held held);
     // Take the pages from number first of the file on out of a nonlinear Vma; it remembers which belong where. Returns their number.
     u64 cut_nonlinear_locked(Vma& vma, u64 first);
+    // Take all pages out of a part of one, likewise.
+    void drop_nonlinear_locked(Vma& vma, Vaddr start, Vaddr end);
 
 private:
     template <class T>
@@ -167,8 +183,17 @@ private:
                            FrameReserve& frames);
     Status copy_pinned(Vma& child, const Page& page, Pte pte, EntryPlace to, MapReserve& reserve, FrameReserve& frames);
     void mark_locked(Vma& vma, Advice advice);
+    u64 unlocked_pages(Vaddr start, Vaddr end) const;
     Status split_to_advise(Vaddr start, Vaddr end, Advice advice);
-    Status populate_locked(Vaddr start, Vaddr end);
+    Status can_advise_pages(Vaddr start, Vaddr end, Advice advice);
+    Status drop_range(Vaddr start, Vaddr end);
+    Status cool_range(Vaddr start, Vaddr end);
+    Status page_out_range(Vaddr start, Vaddr end);
+    Status bring_in_range(Vaddr start, Vaddr end);
+    template <class F>
+    Status for_own_pages(Vaddr start, Vaddr end, F&& f);
+    Vaddr next_entry(Vaddr start, Vaddr end);
+    bool next_absent(Vaddr& start, Vaddr end, AbsentPage& absent);
     Status prepare_move(Vaddr from, Vaddr to, u64 length);
     Status copy_shared(Vaddr start, Vaddr end, Vaddr to, objr_region* region, FrameReserve& frames);
     Status copy_shared_part(Vma& vma, const PageTables::Part& part, Vaddr to, objr_region* region,
@@ -184,8 +209,9 @@ private:
     bool can_remap(Vaddr start, Vaddr end) const;
     template <class F>
     Status for_each_remapped(Vaddr start, Vaddr end, u64 pgoff, F&& f);
-    Status make_leaves(Vaddr start, Vaddr end);
-    void remap_part(Vma& vma, Vaddr start, Vaddr end, u64 pgoff);
+    Status make_leaves(Vaddr start, Vaddr end, u64 pgoff);
+    Status remap_part(Vaddr start, Vaddr end, u64 pgoff, bool& changed);
+    void remap_vma(Vma& vma, Vaddr start, Vaddr end, u64 pgoff);
     void populate_range(Vaddr start, Vaddr end);
 
     World& world_;
@@ -202,6 +228,10 @@ private:
     RbTree<Vma, &Vma::mm_node> vmas_; // written with lock_ and tree_lock_, read with either
     Atomic<u32> vma_count_{0};
     Atomic<u64> resident_{0};
+    Atomic<u64> locked_{0}; // written with lock_ held for write
+    Atomic<u64> faults_{0};
+    Atomic<u64> major_faults_{0};
+    Atomic<u64> reclaimed_{0};
 };
 
 } // namespace objr

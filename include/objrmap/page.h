@@ -48,7 +48,7 @@ enum class PageFlag : unsigned long {
     held = 1ul << 11, // anonmm: and has a reference for it (Scheme::hold)
     maybe_dirty = 1ul << 12, // of a real file: dirty, or writable in some page table (file_mapping.h F5)
     // Not a bit: how many locked Vmas map the page (Page::lock_mapping); never set or cleared by hand.
-    mlocked = 0xfffful << 16,
+    mlocked = 0xfffffful << 16,
 };
 
 // Page::mapping: one word, two types (spec P2): low bit set = AnonVma, clear = FileMapping, zero = none.
@@ -89,7 +89,7 @@ struct Page : Pinned {
     // does not hold what it says there uses read_once.
     u64 index = 0;
 
-    // ---- flags, and the generation of the set of mappings in the upper half of the same word
+    // ---- flags, the number of locked mappings, and the generation of the set of mappings: 16, 24 and 24 bits of one word
     bool has(PageFlag flag) const { return (flags_.load() & static_cast<unsigned long>(flag)) != 0; }
     bool set(PageFlag flag) {
         return (flags_.fetch_or(static_cast<unsigned long>(flag)) & static_cast<unsigned long>(flag)) != 0;
@@ -98,8 +98,10 @@ struct Page : Pinned {
         return (flags_.fetch_and(~static_cast<unsigned long>(flag)) & static_cast<unsigned long>(flag)) != 0;
     }
     // Changes with every mapping made or taken; equal before and after = nothing happened between.
-    u32 generation() const { return static_cast<u32>(flags_.load_acquire() >> 32); }
-    void mappings_changed() { flags_.fetch_add(1ul << 32); }
+    u32 generation() const { return static_cast<u32>(flags_.load_acquire() >> kGenerationShift); }
+    void mappings_changed() { flags_.fetch_add(1ul << kGenerationShift); }
+    // How often, between two looks.
+    static u32 changes(u32 before, u32 after) { return (after - before) & 0xffffff; }
 
     // ---- counts
     Atomic<s32> mapcount{-1}; // mappings - 1 (spec P1)
@@ -109,11 +111,15 @@ struct Page : Pinned {
     bool pinned() const { return refcount.load() >= kPin; }
     bool mapped() const { return mapcount.load() >= 0; }
     u32 mappings() const { return static_cast<u32>(mapcount.load() + 1); }
+    // Beyond this a page gets no more mappings: faults and forks say ENOMEM. It leaves room in all counts, so that those who pass
+    // here together with others do not overflow one.
+    static constexpr u32 kMostMappings = 1u << 23;
+    bool has_most_mappings() const { return mappings() >= kMostMappings; }
 
     // ---- mappings in locked Vmas, those whose entry says so (Pte::kLocked). Under the lock of the entry's table.
-    bool lock_mapping() { return ((flags_.fetch_add(kOneLocked) / kOneLocked) & 0xffff) == 0; } // true: the first
-    bool unlock_mapping() { return ((flags_.fetch_sub(kOneLocked) / kOneLocked) & 0xffff) == 1; } // true: the last
-    u32 locked_mappings() const { return (flags_.load() / kOneLocked) & 0xffff; }
+    bool lock_mapping() { return ((flags_.fetch_add(kOneLocked) / kOneLocked) & 0xffffff) == 0; } // true: the first
+    bool unlock_mapping() { return ((flags_.fetch_sub(kOneLocked) / kOneLocked) & 0xffffff) == 1; } // true: the last
+    u32 locked_mappings() const { return (flags_.load() / kOneLocked) & 0xffffff; }
 
     // ---- the page lock: sleeps; a second page's lock is only ever tried
     void lock();
@@ -129,6 +135,7 @@ struct Page : Pinned {
 
 private:
     static constexpr unsigned long kOneLocked = 1ul << 16;
+    static constexpr u32 kGenerationShift = 40;
     Atomic<u64> mapping_{0};
     Atomic<unsigned long> flags_{0};
 };

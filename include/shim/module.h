@@ -93,11 +93,18 @@ enum objr_advice { /* the numbers of the uapi */
 	OBJR_ADVISE_UNLOCK,
 };
 /*
- * Advice on [start, start+len), page aligned and mapped without a hole. The caller holds the process's mmap_lock for write.
- * -EOPNOTSUPP: advice that is not there yet; -EINVAL: not known; -ENOMEM. LOCK populates what the process may read, and
- * stays in force when that fails: -ENOMEM, -EIO, -EACCES.
+ * Advice on [start, start+len), page aligned and mapped without a hole. The caller holds the process's mmap_lock for write where
+ * objr_advice_changes_vmas, else for read or not at all: files may be read and written then. -EINVAL: not known, or DONTNEED, COLD,
+ * PAGEOUT of locked memory; -ENOMEM: a hole, no memory, or LOCK of more than most_locked pages in all; -EINTR: the caller is
+ * being killed. LOCK brings nothing in: that is objr_mm_populate's.
  */
-int objr_mm_advise(struct objr_mm *mm, objr_u64 start, objr_u64 len, objr_u32 advice);
+int objr_mm_advise(struct objr_mm *mm, objr_u64 start, objr_u64 len, objr_u32 advice, objr_u64 most_locked);
+static inline int objr_advice_changes_vmas(objr_u32 advice)
+{
+	return advice <= OBJR_ADVISE_SEQUENTIAL || advice >= OBJR_ADVISE_LOCK;
+}
+/* Bring in what of a range is locked and may be read. No lock is held. -ENOMEM, -EIO, -EACCES, -EINTR: it stays locked. */
+int objr_mm_populate(struct objr_mm *mm, objr_u64 start, objr_u64 len);
 
 #define OBJR_FAULT_WRITE 1u
 #define OBJR_FAULT_EXEC 2u
@@ -141,8 +148,14 @@ int objr_object_of_name(struct objr_world *world, const char *name, objr_u64 siz
 			const struct objr_owner *owner, struct objr_object **object);
 /* Write back what is dirty when this was the last reference (never called under an mmap_lock). */
 void objr_object_put(struct objr_object *object);
-/* msync, fsync: bytes first..last (inclusive). Returns the first error; pages that failed stay dirty. */
+/*
+ * msync, fsync: bytes first..last (inclusive). Returns the first error; pages that failed stay dirty. The caller then asks for
+ * errors since its sample too, whatever came of it.
+ */
 int objr_object_sync(struct objr_object *object, objr_u64 first, objr_u64 last, int datasync);
+/* What a new descriptor begins with; *sample is then its own, guarded by it. The error since, once: -errno, or 0. Any context. */
+objr_u64 objr_object_error_sample(struct objr_object *object);
+int objr_object_error_check(struct objr_object *object, objr_u64 *sample);
 /* New size in bytes; everything beyond is unmapped from every sharer at once, the file is cut too. */
 int objr_object_truncate(struct objr_object *object, objr_u64 size);
 objr_u64 objr_object_size(const struct objr_object *object);

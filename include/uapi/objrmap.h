@@ -91,12 +91,20 @@ struct objrmap_remap {
  * aligned, len is rounded up to pages, 0 does nothing. Every page of the range must be mapped from this device, else ENOMEM
  * and nothing has changed.
  *
- * LOCK		keep the pages in memory: they are brought in now, and neither unmapped nor reclaimed. EPERM without
- *		CAP_IPC_LOCK if RLIMIT_MEMLOCK is 0 (pool memory is not counted towards it). ENOMEM, EIO, EACCES: the range is locked,
- *		but not every page could be brought in; EINTR: nor will be, the caller is being killed. Not inherited by fork.
+ * LOCK		keep the pages in memory: they are brought in now, and neither unmapped nor reclaimed. Without CAP_IPC_LOCK a
+ *		process may lock so much as RLIMIT_MEMLOCK leaves beside what it has locked of other memory (mlock(2)): ENOMEM, and
+ *		nothing has changed; EPERM if the limit is 0. ENOMEM, EIO, EACCES otherwise: the range is locked, but not every page
+ *		could be brought in; EINTR: nor will be, the caller is being killed. Not inherited by fork.
  * UNLOCK	undo LOCK
  * RANDOM, SEQUENTIAL, NORMAL	how the range will be used: of the first two, uses do not count as references
- * DONTNEED, PAGEOUT, WILLNEED, COLD	declared, not there yet: EOPNOTSUPP
+ * DONTNEED	private memory is dropped, also from swap: the next access finds zeros, or a file's page again. Of shared memory
+ *		only the mapping goes; the object keeps its data.
+ * PAGEOUT	pages that only this process maps leave memory now: to swap, or of a file, which is written first if need be
+ * COLD		such pages are the next to be reclaimed, if they are not used before
+ * WILLNEED	what is swapped out or in a file is read, as long as there are frames to spare; it is mapped by the next use
+ *
+ * EINVAL: DONTNEED, PAGEOUT or COLD of a range with locked memory. What cannot be taken out or brought in is no error of
+ * PAGEOUT, COLD and WILLNEED. EINTR: the caller is being killed.
  */
 #define OBJRMAP_ADVISE_NORMAL 0u
 #define OBJRMAP_ADVISE_RANDOM 1u

@@ -189,7 +189,27 @@
 	CASE(file_written_in_the_background) \
 	CASE(file_background_write_that_fails) \
 	CASE(file_held_is_written_at_last_close) \
-	CASE(file_clean_pages_can_be_evicted)
+	CASE(file_clean_pages_can_be_evicted) \
+	CASE(file_errors_once_per_descriptor) \
+	CASE(spec_U6_nothing_behind_the_end_comes_back) \
+	CASE(spec_U6_cut_by_somebody_else_is_seen_by_a_fault) \
+	CASE(file_hole_is_filled_by_write_back)
+
+/* writeback.cpp: the same without a world. */
+#define OBJR_CASES_ERRORS(CASE) \
+	CASE(error_sequence)
+
+/* advise.cpp: advice about what is in memory, and the limits of locking and of mappings. */
+#define OBJR_CASES_ADVISE(CASE) \
+	CASE(advise_dontneed) \
+	CASE(advise_dontneed_nonlinear) \
+	CASE(advise_refuses) \
+	CASE(advise_pageout) \
+	CASE(advise_pageout_that_cannot) \
+	CASE(advise_cold) \
+	CASE(advise_willneed) \
+	CASE(spec_U4_lock_limit) \
+	CASE(page_with_the_most_mappings)
 
 /* nonlinear.cpp: spec C12 to C14: any page of a file anywhere. */
 #define OBJR_CASES_NONLINEAR(CASE) \
@@ -406,6 +426,8 @@
 	EACH(users, OBJR_CASES_USERS)	\
 	EACH(files, OBJR_CASES_FILES)	\
 	EACH(writeback, OBJR_CASES_WRITEBACK) \
+	SUITE(errors, OBJR_CASES_ERRORS) \
+	EACH(advise, OBJR_CASES_ADVISE) \
 	EACH(nonlinear, OBJR_CASES_NONLINEAR) \
 	EACH(swap, OBJR_CASES_SWAP)	\
 	EACH(unmap, OBJR_CASES_UNMAP)	\

@@ -349,8 +349,8 @@ OBJR_TEST(inspect_lists) {
     OBJR_EXPECT_EQ(text.count("page pfn=0x"), 3);
     OBJR_EXPECT_EQ(text.count(":bag "), 1);
     OBJR_EXPECT_EQ(text.list(world, OBJR_LIST_MMS), 2);
-    OBJR_EXPECT_TEXT(text.c_str(), " parent=- pid=- comm=- vmas=2 pages=8 resident=3 tables=4\n");
-    OBJR_EXPECT_TEXT(text.c_str(), " pid=- comm=- vmas=2 pages=8 resident=2 tables=4\n");
+    OBJR_EXPECT_TEXT(text.c_str(), " parent=- pid=- comm=- vmas=2 pages=8 resident=3 tables=4 anon=");
+    OBJR_EXPECT_TEXT(text.c_str(), " pid=- comm=- vmas=2 pages=8 resident=2 tables=4 anon=");
     OBJR_EXPECT_EQ(text.list(world, OBJR_LIST_FILES), 1);
     OBJR_EXPECT_TEXT(text.c_str(), " kind=object name=bag size=16384 cached=1 vmas=2 ");
     OBJR_EXPECT_TEXT(text.c_str(), " writable=1 dirty=0\n");

@@ -232,3 +232,138 @@ OBJR_TEST(file_clean_pages_can_be_evicted) {
     OBJR_ASSERT(a.map(0, 4, kShared, object.get(), 0));
     OBJR_EXPECT_EQ(a.load(1), 11); // from the file
 }
+
+// ---- errors: each descriptor hears of each once
+
+OBJR_TEST(error_sequence) {
+    ErrorSequence errors;
+    u64 first = errors.sample();
+    OBJR_EXPECT_EQ(errors.check(first), 0);
+    errors.note(OBJR_EIO);
+    u64 late = errors.sample(); // nobody has seen it yet: it hears of it too
+    OBJR_EXPECT_EQ(errors.check(first), OBJR_EIO);
+    OBJR_EXPECT_EQ(errors.check(first), 0);
+    OBJR_EXPECT_EQ(errors.check(late), OBJR_EIO);
+    u64 after = errors.sample();
+    OBJR_EXPECT_EQ(errors.check(after), 0);
+    errors.note(OBJR_ENOSPC);
+    errors.note(OBJR_ENOSPC);
+    for (u64* sample : {&first, &late, &after}) {
+        OBJR_EXPECT_EQ(errors.check(*sample), OBJR_ENOSPC);
+        OBJR_EXPECT_EQ(errors.check(*sample), 0);
+    }
+    errors.note(OBJR_ENOSPC); // the same once more is another
+    errors.note(OBJR_EIO); // the last one counts
+    OBJR_EXPECT_EQ(errors.check(after), OBJR_EIO);
+    OBJR_EXPECT_EQ(errors.check(first), OBJR_EIO);
+}
+
+OBJR_TEST(file_errors_once_per_descriptor) {
+    TestWorld world(test);
+    MemoryFile memory(test, "errors", 4 * kPageSize);
+    Object first(memory.open(*world, true));
+    Object second(memory.open(*world, true));
+    Process a(test, world);
+    OBJR_ASSERT(first.get() && second.get() && a.map(0, 4, kShared, first.get(), 0));
+    auto* object = reinterpret_cast<objr_object*>(first.get());
+    u64 one = objr_object_error_sample(object);
+    u64 two = objr_object_error_sample(object);
+    a.store(0, 1);
+    objr_memory_file_fail(memory.get(), OBJR_MEMORY_WRITE, OBJR_ENOSPC, 0);
+    OBJR_EXPECT_EQ(write_back_some(*world, 10), 0);
+    OBJR_EXPECT_EQ(world->counters.sum(Count::write_errors), 1);
+    objr_memory_file_fail(memory.get(), OBJR_MEMORY_WRITE, 0, 0);
+    // fsync of the one: the write goes well, and the earlier one has failed.
+    OBJR_EXPECT_EQ(objr_object_sync(object, 0, ~0ull, 0), 0);
+    OBJR_EXPECT_EQ(objr_object_error_check(object, &one), -OBJR_ENOSPC);
+    OBJR_EXPECT_EQ(objr_object_error_check(object, &one), 0);
+    u64 three = objr_object_error_sample(object); // it has been seen
+    OBJR_EXPECT_EQ(objr_object_error_check(object, &three), 0);
+    OBJR_EXPECT_EQ(objr_object_error_check(object, &two), -OBJR_ENOSPC);
+    // What fails in one's own fsync the others hear of too.
+    a.store(0, 2);
+    objr_memory_file_fail(memory.get(), OBJR_MEMORY_SYNC, OBJR_EIO, 0);
+    OBJR_EXPECT_EQ(objr_object_sync(object, 0, ~0ull, 0), -OBJR_EIO);
+    OBJR_EXPECT_EQ(objr_object_error_check(object, &one), -OBJR_EIO);
+    OBJR_EXPECT_EQ(objr_object_error_check(object, &two), -OBJR_EIO);
+    objr_memory_file_fail(memory.get(), OBJR_MEMORY_SYNC, 0, 0);
+    OBJR_EXPECT_EQ(objr_object_error_check(object, &two), 0);
+}
+
+// ---- the end of a file under mappings
+
+OBJR_TEST(spec_U6_nothing_behind_the_end_comes_back) {
+    TestWorld world(test);
+    MemoryFile memory(test, "tail", 2 * kPageSize + 16);
+    Object object(memory.open(*world, true));
+    Process a(test, world);
+    OBJR_ASSERT(object.get() && a.map(0, 8, kShared, object.get(), 0));
+    auto tail = [&](u64 page, u64 offset) {
+        u64 value = ~0ull;
+        OBJR_EXPECT(a.cpu().load(a.mm(), at(page) + offset, &value));
+        return value;
+    };
+    OBJR_EXPECT(a.cpu().store(a.mm(), at(2) + 64, 5)); // behind the end, in its last page
+    OBJR_EXPECT_EQ(tail(2, 64), 5);
+    OBJR_EXPECT(object->sync(0, ~0ull, false));
+    OBJR_EXPECT_EQ(tail(2, 64), 0); // as on Linux: it was nowhere
+    OBJR_EXPECT(a.cpu().store(a.mm(), at(2) + 64, 6));
+    OBJR_ASSERT(object->truncate(4 * kPageSize));
+    OBJR_EXPECT_EQ(tail(2, 64), 0);
+    a.store(3, 33);
+    OBJR_ASSERT(object->truncate(3 * kPageSize + 128) && object->truncate(3 * kPageSize + 8));
+    OBJR_ASSERT(object->truncate(6 * kPageSize));
+    OBJR_EXPECT_EQ(a.load(3), 33);
+    OBJR_EXPECT_EQ(a.load(5), 0);
+    OBJR_EXPECT(object->sync(0, ~0ull, false));
+    OBJR_EXPECT(world.verify());
+}
+
+OBJR_TEST(spec_U6_cut_by_somebody_else_is_seen_by_a_fault) {
+    TestWorld world(test);
+    MemoryFile memory(test, "outside", 8 * kPageSize);
+    Object object(memory.open(*world, true));
+    Process a(test, world);
+    Process b(test, world);
+    OBJR_ASSERT(object.get() && b.alive() && a.map(0, 8, kShared, object.get(), 0));
+    OBJR_ASSERT(b.map(0, 8, kReadWrite, object.get(), 0) && b.map(20, 28, kShared, object.get(), 0));
+    OBJR_ASSERT(b.mm().remap(at(20), 2 * kPageSize, 6, Populate::yes));
+    a.store(7, 7);
+    b.store(6, 6); // a copy
+    OBJR_EXPECT_EQ(b.load(21), 7);
+    objr_backing* other = objr_memory_file_open(memory.get(), 1);
+    OBJR_ASSERT(other && objr_backing_truncate(other, 2 * kPageSize) == 0);
+    a.mm().note_cut(at(1)); // as the shim does it after a fault that was refused
+    OBJR_EXPECT_EQ(a.try_load(7), -OBJR_EIO);
+    OBJR_EXPECT_EQ(b.try_load(6), -OBJR_EIO);
+    OBJR_EXPECT_EQ(b.try_load(21), -OBJR_EIO);
+    OBJR_EXPECT_EQ(object->dirty_pages(), 0);
+    OBJR_EXPECT(object->sync(0, ~0ull, false));
+    OBJR_EXPECT_EQ(objr_memory_file_size(memory.get()), 2 * kPageSize);
+    OBJR_ASSERT(objr_backing_truncate(other, 8 * kPageSize) == 0); // and it grows again: seen by the next fault
+    objr_backing_put(other);
+    OBJR_EXPECT_EQ(b.load(21), 0);
+    OBJR_EXPECT_EQ(b.load(6), 0);
+    a.store(7, 70);
+    OBJR_EXPECT_EQ(b.load(21), 70);
+    OBJR_EXPECT(object->sync(0, ~0ull, false));
+    OBJR_EXPECT_EQ(memory.word(7), 70);
+}
+
+OBJR_TEST(file_hole_is_filled_by_write_back) {
+    TestWorld world(test);
+    MemoryFile memory(test, "hole", 0);
+    Object object(memory.open(*world, true));
+    Process a(test, world);
+    OBJR_ASSERT(object.get() && object->truncate(8 * kPageSize) && a.map(0, 8, kShared, object.get(), 0));
+    OBJR_EXPECT_EQ(a.load(3), 0);
+    OBJR_EXPECT_EQ(object->dirty_pages(), 0);
+    a.store(5, 55);
+    objr_memory_file_fail(memory.get(), OBJR_MEMORY_WRITE, OBJR_ENOSPC, 0); // there is no room for what it needs
+    OBJR_EXPECT_EQ(object->sync(0, ~0ull, false).as_int(), -OBJR_ENOSPC);
+    OBJR_EXPECT_EQ(object->dirty_pages(), 1);
+    OBJR_EXPECT_EQ(a.load(5), 55);
+    objr_memory_file_fail(memory.get(), OBJR_MEMORY_WRITE, 0, 0);
+    OBJR_EXPECT(object->sync(0, ~0ull, false));
+    OBJR_EXPECT_EQ(memory.word(5), 55);
+}

@@ -319,9 +319,16 @@ int Process::remap(objr_u64 address, objr_u64 bytes, objr_u64 pgoff, objr_u32 fl
 }
 
 int Process::advise(objr_u64 address, objr_u64 bytes, objr_u32 advice) {
-    std::unique_lock guard(state_->mmap_lock);
-    if (!all_mapped(address, address + bytes)) return -OBJR_ENOMEM;
-    return objr_mm_advise(mm_, address, bytes, advice);
+    {
+        std::unique_lock guard(state_->mmap_lock);
+        if (!all_mapped(address, address + bytes)) return -OBJR_ENOMEM;
+        const bool now = objr_advice_changes_vmas(advice) || advice == OBJR_ADVISE_DONTNEED;
+        const int error = now ? objr_mm_advise(mm_, address, bytes, advice, ~0ULL) : 0;
+        if (error != 0 || advice > OBJR_ADVISE_UNLOCK) return error;
+    }
+    if (advice == OBJR_ADVISE_LOCK) return objr_mm_populate(mm_, address, bytes);
+    const bool later = !objr_advice_changes_vmas(advice) && advice != OBJR_ADVISE_DONTNEED;
+    return later ? objr_mm_advise(mm_, address, bytes, advice, 0) : 0;
 }
 
 // open of each child's VMA, then the kernel copies what PTEs the parent still has, writable ones included.

@@ -121,7 +121,10 @@ public:
             const Populate populate = random.below(2) != 0 ? Populate::yes : Populate::no;
             const u64 pgoff = random.below(kObjectPages); // refused where nothing is shared
             static_cast<void>(process.mm().remap(at(page), pages * kPageSize, pgoff, populate));
-        } else if (what < 18) {
+        } else if (what < 21) {
+            static constexpr Advice kAdvice[] = {Advice::dontneed, Advice::cold, Advice::pageout, Advice::willneed};
+            static_cast<void>(process.mm().advise(at(page), at(page + pages), kAdvice[random.below(4)]));
+        } else if (what < 22) {
             const u32 flags = OBJR_VM_READ | (random.below(2) != 0 ? OBJR_VM_WRITE : 0);
             static_cast<void>(process.mm().protect(at(page), at(page + pages), flags));
         } else {
@@ -218,6 +221,18 @@ int command(objr_world* world, Random& random) {
     return result;
 }
 
+// As reclaim: a page of the file that nobody maps goes.
+void evict_some(World& world, FileMapping* file, u64 pgoff) {
+    SharedGuard quiesce(world.quiesce);
+    if (Page* page = file->find_page(pgoff)) {
+        {
+            PageLock lock(*page);
+            if (page->mapping() == MappingWord::file(file)) file->evict_locked(*page);
+        }
+        world.pool.put(*page);
+    }
+}
+
 TEST(ManyThreads, everything_at_once) {
     objr_test body;
     objr_test* test = &body;
@@ -249,6 +264,10 @@ TEST(ManyThreads, everything_at_once) {
         threads.run([&](Random&) { // the file's last reference comes and goes
             if (Result<FileMapping*> again = FileMapping::of_file(*world, objr_memory_file_open(memory, 0)))
                 (*again)->put();
+        });
+        threads.run([&](Random& random) {
+            write_back_some(*world, 1 + random.below(8));
+            evict_some(*world, file.get(), random.below(kObjectPages));
         });
         for (int i = 0; i < 2; i++)
             threads.run([&](Random& random) { show(world.handle(), random); });
@@ -287,7 +306,7 @@ TEST(ManyThreads, nothing_is_lost_at_the_last_close) {
     u64 written[kWriters] = {};
     Threads threads(std::chrono::milliseconds(700));
     for (u64 i = 0; i < kWriters; i++) {
-        threads.run([&, mine = next++](Random&) {
+        threads.run([&, mine = next++](Random& random) {
             Result<FileMapping*> opened = FileMapping::of_file(*world, objr_memory_file_open(memory, 1));
             ASSERT_TRUE(opened);
             Object file(*opened);
@@ -295,8 +314,20 @@ TEST(ManyThreads, nothing_is_lost_at_the_last_close) {
             ASSERT_TRUE(process.map(mine, mine + 1, kShared, file.get(), mine));
             EXPECT_TRUE(written[mine] == 0 || process.load(mine) == written[mine]);
             process.store(mine, ++written[mine]);
+            if (random.below(2) != 0) {
+                EXPECT_TRUE(process.mm().advise(at(mine), at(mine + 1), Advice::dontneed));
+            }
+            if (random.below(2) != 0) process.store(mine, ++written[mine]);
         });
     }
+    threads.run([&](Random& random) { write_back_some(*world, 1 + random.below(4)); });
+    threads.run([&](Random& random) {
+        u64 id = 0;
+        if (FileMapping* file = world->hold_file_from(id)) {
+            evict_some(*world, file, random.below(kWriters));
+            file->let_go();
+        }
+    });
     threads.join();
     for (u64 i = 0; i < kWriters; i++) {
         u64 word = 0;

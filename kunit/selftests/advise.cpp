@@ -52,9 +52,6 @@ CASE(advise_refuses) {
     void* memory = map_pages(fd, 8);
     fill_pages(memory, 8, 1);
     const auto address = reinterpret_cast<uint64_t>(memory);
-    for (const unsigned advice :
-         {OBJRMAP_ADVISE_WILLNEED, OBJRMAP_ADVISE_DONTNEED, OBJRMAP_ADVISE_COLD, OBJRMAP_ADVISE_PAGEOUT})
-        CHECK_FAILS(objr::advise(fd, memory, kPage, advice), EOPNOTSUPP);
     struct {
         objrmap_advise request;
         int error;
@@ -88,6 +85,10 @@ CASE(advise_refuses) {
     CHECK_FAILS(objr::advise(fd, memory, 8 * kPage, OBJRMAP_ADVISE_LOCK), ENOMEM);
     CHECK_FAILS(objr::advise(fd, at(memory, 4), kPage, OBJRMAP_ADVISE_NORMAL), ENOMEM);
     CHECK_OK(objr::advise(fd, memory, 4 * kPage, OBJRMAP_ADVISE_LOCK));
+    for (const unsigned advice : {OBJRMAP_ADVISE_DONTNEED, OBJRMAP_ADVISE_COLD, OBJRMAP_ADVISE_PAGEOUT}) {
+        CHECK_FAILS(objr::advise(fd, memory, 8 * kPage, advice), ENOMEM);
+        CHECK_FAILS(objr::advise(fd, memory, 4 * kPage, advice), EINVAL); // it is locked
+    }
     expect_pages(memory, 4, 1);
 }
 
@@ -283,4 +284,89 @@ CASE_LIMIT(advice_while_threads_use_the_memory, 120) { // and unmap it, and fork
     }
     user.wait_end();
     expect_pages(memory, 64, 1);
+}
+
+// ---- what is in memory --------------------------------------------------------------------------------------------
+
+CASE(dontneed_drops_what_is_ones_own) {
+    const int fd = device();
+    void* memory = map_pages(fd, 8);
+    fill_pages(memory, 8, 1);
+    in_child([&] {
+        CHECK_OK(objr::advise(fd, at(memory, 2), 4 * kPage, OBJRMAP_ADVISE_DONTNEED));
+        expect_pages(memory, 2, 1);
+        for (size_t page = 2; page < 6; ++page)
+            CHECK(holds(at(memory, page), 0));
+        fill(at(memory, 3), 99);
+        CHECK(holds(at(memory, 6), 7));
+    });
+    expect_pages(memory, 8, 1); // the parent's
+}
+
+CASE(dontneed_leaves_the_object) {
+    need_module();
+    const std::string directory = directory_on("tmpfs");
+    const int file = make_file(directory + "/f", std::string(4 * kPage, 'f'));
+    const int fd = device();
+    CHECK_OK(objr::bind_file(fd, file, OBJRMAP_SHARED));
+    void* memory = map_pages(fd, 4);
+    fill_pages(memory, 4, 1);
+    CHECK_OK(objr::advise(fd, memory, 4 * kPage, OBJRMAP_ADVISE_DONTNEED));
+    expect_pages(memory, 4, 1); // not yet in the file, and not lost
+    CHECK_OK(fsync(fd));
+    CHECK_EQ(content_of(directory + "/f").substr(3 * kPage), std::string(static_cast<char*>(memory) + 3 * kPage, kPage));
+}
+
+CASE(pageout_and_back) {
+    need_module();
+    const int fd = device();
+    void* memory = map_pages(fd, 64);
+    fill_pages(memory, 64, 1);
+    const uint64_t free_before = objr::stat("free_pages");
+    CHECK_OK(objr::advise(fd, memory, 64 * kPage, OBJRMAP_ADVISE_PAGEOUT));
+    CHECK(objr::stat("free_pages") >= free_before + 60);
+    CHECK(objr::stat("swapped_pages") >= 60u);
+    CHECK_OK(objr::advise(fd, memory, 64 * kPage, OBJRMAP_ADVISE_WILLNEED));
+    CHECK(objr::stat("swapcache_pages") >= 60u);
+    CHECK_OK(objr::advise(fd, memory, 64 * kPage, OBJRMAP_ADVISE_COLD));
+    expect_pages(memory, 64, 1);
+    // A file: what is dirty is written first.
+    const std::string directory = directory_on("tmpfs");
+    const int file = make_file(directory + "/f", std::string(8 * kPage, 'f'));
+    const int bound = device();
+    CHECK_OK(objr::bind_file(bound, file, OBJRMAP_SHARED));
+    void* view = map_pages(bound, 8);
+    fill_pages(view, 4, 50);
+    CHECK(at(view, 7)[0] == 'f');
+    const uint64_t file_pages = objr::stat("file_pages");
+    CHECK_OK(objr::advise(bound, view, 8 * kPage, OBJRMAP_ADVISE_PAGEOUT));
+    CHECK_EQ(objr::stat("file_pages"), file_pages - 5);
+    CHECK_EQ(objr::stat("dirty_pages"), 0u);
+    CHECK_EQ(memcmp(content_of(directory + "/f").data(), view, 4 * kPage), 0);
+    expect_pages(view, 4, 50);
+}
+
+CASE(U4_lock_is_limited) {
+    need_module();
+    need_root();
+    const int fd = device();
+    void* memory = map_pages(fd, 16);
+    in_child([&] {
+        const rlimit six{6 * kPage, 6 * kPage};
+        CHECK_OK(setrlimit(RLIMIT_MEMLOCK, &six));
+        CHECK_OK(objr::advise(fd, memory, 8 * kPage, OBJRMAP_ADVISE_LOCK)); // CAP_IPC_LOCK
+        CHECK_OK(objr::advise(fd, memory, 8 * kPage, OBJRMAP_ADVISE_UNLOCK));
+        CHECK_OK(setuid(65534));
+        CHECK_FAILS(objr::advise(fd, memory, 7 * kPage, OBJRMAP_ADVISE_LOCK), ENOMEM);
+        CHECK_OK(objr::advise(fd, memory, 4 * kPage, OBJRMAP_ADVISE_LOCK));
+        CHECK_OK(objr::advise(fd, memory, 4 * kPage, OBJRMAP_ADVISE_LOCK)); // counted once
+        void* other = mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        CHECK_OK(mlock(other, kPage)); // other memory's share
+        CHECK_FAILS(objr::advise(fd, at(memory, 4), 2 * kPage, OBJRMAP_ADVISE_LOCK), ENOMEM);
+        CHECK_OK(objr::advise(fd, at(memory, 4), kPage, OBJRMAP_ADVISE_LOCK));
+        CHECK_OK(munmap(memory, 2 * kPage));
+        CHECK_OK(objr::advise(fd, at(memory, 5), 2 * kPage, OBJRMAP_ADVISE_LOCK));
+        CHECK_FAILS(objr::advise(fd, at(memory, 7), kPage, OBJRMAP_ADVISE_LOCK), ENOMEM);
+    });
+    CHECK_EQ(objr::stat("locked_pages"), 0u);
 }

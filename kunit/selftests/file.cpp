@@ -4,6 +4,7 @@
 // and a disk filesystem (ext4 on a loop device).
 #include <linux/fs.h>
 #include <linux/memfd.h>
+#include <sys/mount.h>
 #include <sys/swap.h>
 #include <sys/vfs.h>
 
@@ -547,6 +548,38 @@ CASE_ON_EACH(file_external_write_is_seen_for_pages_not_cached) {
 }
 
 // ---- errors of the file -------------------------------------------------------------------------------------------
+
+CASE(file_error_is_told_once_to_each) {
+    need_module();
+    need_root();
+    const std::string place = directory_on("tmpfs") + "/small";
+    CHECK_OK(mkdir(place.c_str(), 0755));
+    CHECK_OK(mount("none", place.c_str(), "tmpfs", 0, "size=64k"));
+    const int file = opened(place + "/f", O_RDWR | O_CREAT);
+    CHECK_OK(ftruncate(file, 4 * kPage)); // holes
+    const int first = bound(file, OBJRMAP_SHARED);
+    const int second = bound(file, OBJRMAP_SHARED);
+    void* memory = map_pages(first, 4);
+    fill(at(memory, 0), 1);
+    fill(at(memory, 3), 4);
+    const int filler = opened(place + "/filler", O_RDWR | O_CREAT);
+    const std::string page(kPage, 'x');
+    while (write(filler, page.data(), page.size()) > 0) {
+    }
+    CHECK_EQ(errno, ENOSPC);
+    CHECK_FAILS(fsync(first), ENOSPC);
+    CHECK_OK(ftruncate(filler, 0));
+    CHECK_OK(fsync(first)); // it has been told, and nothing was lost
+    CHECK_EQ(content_of(place + "/f"), std::string(static_cast<char*>(memory), 4 * kPage));
+    CHECK_FAILS(fsync(second), ENOSPC); // what failed while it was open
+    CHECK_OK(fsync(second));
+    const int third = bound(file, OBJRMAP_SHARED); // after all that
+    CHECK_OK(fsync(third));
+    CHECK_OK(munmap(memory, 4 * kPage));
+    for (const int fd : {file, first, second, third, filler})
+        CHECK_OK(close(fd));
+    CHECK_OK(umount(place.c_str()));
+}
 
 CASE(file_error_of_write_back_is_reported) { // a filesystem without room, and with room again
     need_module();

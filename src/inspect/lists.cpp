@@ -85,7 +85,28 @@ struct MmFacts {
     objr_region* region = nullptr; // referenced; that of any Vma: all are of one process
     u64 tables = 0;
     u64 bytes = 0; // mapped address space
+    u64 anon = 0; // present entries, of anonymous pages
+    u64 file = 0; // of files and objects
+    u64 swap = 0; // swap entries
 };
+
+// Entries by kind, as they are read one after the other.
+void count_entries(World& world, const Mm& mm, MmFacts& facts) {
+    auto on_table = [](const u64*, u32, Vaddr) { return true; };
+    auto on_upper = [](Vaddr, u32, u64) {
+        objr_cond_resched();
+        return true;
+    };
+    auto on_leaf = [&](Vaddr, Pte pte) {
+        const Page* page = pte.is_present() ? world.pool.page_of(pte.pfn()) : nullptr;
+        facts.anon += page && page->mapping().is_anon() ? 1 : 0;
+        facts.file += page && page->mapping().is_file() ? 1 : 0;
+        facts.swap += pte.is_swap() ? 1 : 0;
+        return true;
+    };
+    const PageTables& tables = mm.tables();
+    scan_tables(static_cast<const u64*>(tables.root()), tables.levels(), 0, on_table, on_upper, on_leaf);
+}
 
 MmFacts facts_of(World& world, Mm& mm) {
     SharedGuard quiesce(world.quiesce);
@@ -99,6 +120,7 @@ MmFacts facts_of(World& world, Mm& mm) {
         }
     }
     facts.tables = count_tables(mm.tables());
+    count_entries(world, mm, facts);
     return facts;
 }
 
@@ -136,6 +158,13 @@ int show_mms(World& world, u64* position, objr_out* out) {
     emitter.decimal("pages", facts.bytes >> kPageShift);
     emitter.decimal("resident", mm->resident());
     emitter.decimal("tables", facts.tables);
+    emitter.decimal("anon", facts.anon);
+    emitter.decimal("file", facts.file);
+    emitter.decimal("swap", facts.swap);
+    emitter.decimal("locked", mm->locked());
+    emitter.decimal("faults", mm->faults());
+    emitter.decimal("major_faults", mm->major_faults());
+    emitter.decimal("reclaimed", mm->reclaimed());
     emitter.end_record();
     mm->put();
     return 1;

@@ -51,10 +51,12 @@ extern "C" void objr_show_stats(objr_world* opaque, objr_out* out) {
     text.line("file_mappings", Count::file_mappings);
     text.line("table_pages", Count::table_pages);
     text.line("faults", Count::faults);
+    text.line("major_faults", Count::major_faults);
     text.line("cow_faults", Count::cow_faults);
     text.line("swap_ins", Count::swap_ins);
     text.line("swap_outs", Count::swap_outs);
     text.line("writebacks", Count::writebacks);
+    text.line("write_errors", Count::write_errors);
     text.line("migrations", Count::migrations);
     text.line("reclaim_scanned", Count::reclaim_scanned);
     text.line("reclaimed_pages", Count::reclaimed_pages);

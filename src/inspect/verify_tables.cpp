@@ -24,15 +24,20 @@ bool Verifier::check_vmas(Mm& mm) {
         return OBJR_BAD("tree: the Vmas of mm %u: %s", mm.id(), broken);
     }
     u64 count = 0;
+    u64 locked = 0;
     const Vma* before = nullptr;
     for (Vma* vma = mm.first_from(Vaddr(0)); vma; before = vma, vma = mm.next(*vma)) {
         count++;
+        locked += vma->has(VmFlag::locked) ? vma->pages() : 0;
         if (!check_vma(mm, *vma, before) || !check_process(mm, *vma)) {
             return false;
         }
         objr_cond_resched();
     }
     vmas_ += count;
+    if (locked != mm.locked()) {
+        return OBJR_BAD("S1: mm %u counts %llu locked pages, its Vmas have %llu", mm.id(), mm.locked(), locked);
+    }
     return count == mm.vma_count() ||
            OBJR_BAD("S1: mm %u counts %u Vmas, its tree has %llu", mm.id(), mm.vma_count(), count);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-// Advice: how memory will be used, and that it is to stay (Linux: mm/madvise.c:madvise_vma_behavior, mm/mlock.c).
+// Advice that changes Vmas: how memory will be used, and that it is to stay (Linux: mm/madvise.c:madvise_vma_behavior, mm/mlock.c).
+// The other half is in advise_pages.cpp.
 #include "objrmap/mm.h"
 #include "objrmap/rmap.h"
 #include "objrmap/world.h"
@@ -16,8 +17,8 @@ static u32 advised(u32 flags, Advice advice) {
     case Advice::sequential: return (flags & ~kUse) | OBJR_VM_SEQUENTIAL;
     case Advice::lock: return flags | OBJR_VM_LOCKED;
     case Advice::unlock: return flags & ~OBJR_VM_LOCKED;
+    default: return flags;
     }
-    return flags;
 }
 
 // Writable private memory is copied now: who locks it will not wait for that later either.
@@ -25,7 +26,27 @@ static Access access_to_lock(const Vma& vma) {
     return vma.has(VmFlag::write) && vma.copies_on_write() ? Access::write : Access::read;
 }
 
-Status Mm::advise(Vaddr start, Vaddr end, Advice advice) {
+Status Mm::advise(Vaddr start, Vaddr end, Advice advice, u64 most_locked) {
+    switch (advice) {
+    case Advice::dontneed: OBJR_TRY_STATUS(can_advise_pages(start, end, advice)); return drop_range(start, end);
+    case Advice::cold: OBJR_TRY_STATUS(can_advise_pages(start, end, advice)); return cool_range(start, end);
+    case Advice::pageout: OBJR_TRY_STATUS(can_advise_pages(start, end, advice)); return page_out_range(start, end);
+    case Advice::willneed: OBJR_TRY_STATUS(can_advise_pages(start, end, advice)); return bring_in_range(start, end);
+    case Advice::lock: OBJR_TRY_STATUS(mark_range(start, end, advice, most_locked)); return populate_locked(start, end);
+    default: return mark_range(start, end, advice, most_locked);
+    }
+}
+
+// Pages of [start, end) that are not in a locked Vma yet.
+u64 Mm::unlocked_pages(Vaddr start, Vaddr end) const {
+    u64 pages = 0;
+    for (const Vma* vma = first_from(start); vma && vma->start < end; vma = next(*vma)) {
+        pages += vma->has(VmFlag::locked) ? 0 : (min(end, vma->end) - max(start, vma->start)) >> kPageShift;
+    }
+    return pages;
+}
+
+Status Mm::mark_range(Vaddr start, Vaddr end, Advice advice, u64 most_locked) {
     if (!range_ok(start, end)) {
         return Errno{OBJR_EINVAL};
     }
@@ -36,11 +57,16 @@ Status Mm::advise(Vaddr start, Vaddr end, Advice advice) {
         if (!fully_mapped(start, end)) {
             return Errno{OBJR_ENOMEM};
         }
+        const u64 more = advice == Advice::lock ? unlocked_pages(start, end) : 0;
+        if (more != 0 && (locked() > most_locked || more > most_locked - locked())) {
+            return Errno{OBJR_ENOMEM};
+        }
         OBJR_TRY_STATUS(split_to_advise(start, end, advice));
         for (Vma* vma = first_from(start); vma && vma->start < end; vma = next(*vma)) {
             const u32 before = vma->flags;
             vma->set_flags(advised(before, advice));
             if (((before ^ vma->flags) & OBJR_VM_LOCKED) != 0) {
+                locked_.store(locked() + (advice == Advice::lock ? vma->pages() : -vma->pages()));
                 mark_locked(*vma, advice);
             }
         }
@@ -52,7 +78,7 @@ Status Mm::advise(Vaddr start, Vaddr end, Advice advice) {
         }
     }
     free_all(gone);
-    return advice == Advice::lock ? populate_locked(start, end) : Status();
+    return {};
 }
 
 // Boundaries where what changes meets what does not. A process's Vmas never merge again, so that there is a limit for what one

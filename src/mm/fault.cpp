@@ -59,6 +59,7 @@ private:
     const Vaddr address_;
     const bool write_;
     FrameReserve& frames_;
+    bool major_ = false; // something was read
     PageTable* table_ = nullptr;
     MapReserve reserve_;
     Mapped mapped_{};
@@ -72,6 +73,10 @@ Result<FaultHandler::Mapped> FaultHandler::run() {
     table_ = OBJR_TRY(mm_.tables_.make_leaf(address_));
     while (OBJR_TRY(attempt()) == Progress::again) {
         objr_cond_resched();
+    }
+    if (major_) {
+        mm_.major_faults_.fetch_add(1);
+        world_.counters.add(Count::major_faults);
     }
     return mapped_;
 }
@@ -119,7 +124,7 @@ Result<FaultHandler::Progress> FaultHandler::fault_none() {
 
 // Page pgoff of the object belongs here, where expected is in the entry: nothing, or in a nonlinear Vma the pgoff (spec C12).
 Result<FaultHandler::Progress> FaultHandler::fault_object(u64 pgoff, Pte expected) {
-    Page* page = OBJR_TRY(vma_.file->get_locked_page(pgoff, frames_));
+    Page* page = OBJR_TRY(vma_.file->get_locked_page(pgoff, frames_, &major_));
     if (!write_ || !vma_.copies_on_write()) {
         return map_file_page(page, expected);
     }
@@ -133,7 +138,7 @@ Result<FaultHandler::Progress> FaultHandler::fault_object(u64 pgoff, Pte expecte
 
 // A page of the object itself; it is locked, so it cannot be truncated under us.
 Result<FaultHandler::Progress> FaultHandler::map_file_page(Page* page, Pte expected) {
-    if (Status status = reserve_.fill_for(*page); !status) {
+    if (Status status = page->has_most_mappings() ? Errno{OBJR_ENOMEM} : reserve_.fill_for(*page); !status) {
         let_go(page);
         return status.error();
     }
@@ -194,6 +199,11 @@ Result<FaultHandler::Progress> FaultHandler::map_new(Page* page, Pte expected, P
 Result<FaultHandler::Progress> FaultHandler::fault_swap(Pte pte) {
     const SwapEntry entry = pte.swap_entry();
     OBJR_TRY_STATUS(world_.scheme().prepare_anon(vma_));
+    if (Page* cached = world_.swap.find_page(entry)) {
+        world_.pool.put(*cached);
+    } else {
+        major_ = true;
+    }
     Result<Page*> read = world_.swap.read_locked(entry, frames_);
     if (!read) {
         return read.error().value == OBJR_ENOENT ? Result<Progress>(Progress::again) : Result<Progress>(read.error());
@@ -202,7 +212,7 @@ Result<FaultHandler::Progress> FaultHandler::fault_swap(Pte pte) {
     if (!world_.scheme().can_share_at(page, address_)) {
         return copy_swapped(&page, pte);
     }
-    if (Status status = reserve_.fill_for(page); !status) {
+    if (Status status = page.has_most_mappings() ? Errno{OBJR_ENOMEM} : reserve_.fill_for(page); !status) {
         let_go(&page);
         return status.error();
     }
@@ -378,6 +388,7 @@ Status Mm::fault(Vaddr address, Access access, void* token) {
 
 Status Mm::fault_in(Vma& vma, Vaddr address, Access access, void* token, FrameReserve& frames) {
     world_.counters.add(Count::faults);
+    faults_.fetch_add(1);
     if (!permitted(vma, access)) {
         return Errno{OBJR_EACCES};
     }
@@ -422,6 +433,22 @@ Status Mm::try_fault_with_flags(Vaddr address, Access access, u32 vm_flags, void
             protect_locked(vma->start, vma->end, vm_flags & kRights, OBJR_MMAP_LOCK_NOT_HELD);
         }
     }
+}
+
+void Mm::note_cut(Vaddr address) {
+    FileMapping* file = nullptr;
+    {
+        SharedGuard quiesce(world_.quiesce);
+        SharedGuard guard(lock_);
+        Vma* vma = find(address);
+        if (!vma || !vma->file || !vma->file->seen_cut()) {
+            return;
+        }
+        file = vma->file;
+        file->hold(); // it has a user: the Vma
+    }
+    file->try_note_cut();
+    file->let_go();
 }
 
 Status Mm::populate(Vaddr address, Access access) {

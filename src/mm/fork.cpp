@@ -119,6 +119,9 @@ Result<u32> Mm::copy_entry(Vma& child, const Vma& parent, EntryPlace from, Entry
         OBJR_WARN_ON(!pte.is_none());
         return 0;
     }
+    if (page->has_most_mappings()) {
+        return Errno{OBJR_ENOMEM};
+    }
     if (pte.is_migration()) { // who migrates the page will find both
         if (parent.copies_on_write()) {
             pte = pte.migration_shared();

@@ -155,6 +155,7 @@ void Mm::unmap_locked(Vaddr start, Vaddr end, Translations translations, VmaList
     for (Vma* vma = first_from(start); vma && vma->start < end;) {
         Vma* following = next(*vma);
         zap_range_locked(*vma, vma->start, vma->end, translations, OBJR_MMAP_LOCK_NOT_HELD);
+        locked_.store(locked() - (vma->has(VmFlag::locked) ? vma->pages() : 0));
         rmap_unlink(*vma);
         {
             Guard tree(tree_lock_);

@@ -69,21 +69,28 @@ int objr_mm_remap(objr_mm* mm, objr_u64 start, objr_u64 len, objr_u64 pgoff, obj
     return mm_of(mm).remap(Vaddr(start), len, pgoff, populate).as_int();
 }
 
-int objr_mm_advise(objr_mm* mm, objr_u64 start, objr_u64 len, objr_u32 advice) {
+int objr_mm_advise(objr_mm* mm, objr_u64 start, objr_u64 len, objr_u32 advice, objr_u64 most_locked) {
     static constexpr struct {
         objr_u32 number;
         Advice advice;
-    } kKnown[] = {{OBJR_ADVISE_NORMAL, Advice::normal},
-                  {OBJR_ADVISE_RANDOM, Advice::random},
-                  {OBJR_ADVISE_SEQUENTIAL, Advice::sequential},
-                  {OBJR_ADVISE_LOCK, Advice::lock},
+    } kKnown[] = {{OBJR_ADVISE_NORMAL, Advice::normal},         {OBJR_ADVISE_RANDOM, Advice::random},
+                  {OBJR_ADVISE_SEQUENTIAL, Advice::sequential}, {OBJR_ADVISE_WILLNEED, Advice::willneed},
+                  {OBJR_ADVISE_DONTNEED, Advice::dontneed},     {OBJR_ADVISE_COLD, Advice::cold},
+                  {OBJR_ADVISE_PAGEOUT, Advice::pageout},       {OBJR_ADVISE_LOCK, Advice::lock},
                   {OBJR_ADVISE_UNLOCK, Advice::unlock}};
     for (const auto& known : kKnown) {
         if (known.number == advice) {
-            return mm_of(mm).advise(Vaddr(start), Vaddr(start + len), known.advice).as_int();
+            return (objr_advice_changes_vmas(advice) != 0
+                        ? mm_of(mm).mark_range(Vaddr(start), Vaddr(start + len), known.advice, most_locked)
+                        : mm_of(mm).advise(Vaddr(start), Vaddr(start + len), known.advice))
+                .as_int();
         }
     }
-    return advice <= OBJR_ADVISE_UNLOCK ? -OBJR_EOPNOTSUPP : -OBJR_EINVAL;
+    return -OBJR_EINVAL;
+}
+
+int objr_mm_populate(objr_mm* mm, objr_u64 start, objr_u64 len) {
+    return mm_of(mm).populate_locked(Vaddr(start), Vaddr(start + len)).as_int();
 }
 
 int objr_mm_fault(objr_mm* mm, objr_u64 address, objr_u32 fault, objr_u32 vm_flags, void* token) {
@@ -91,7 +98,11 @@ int objr_mm_fault(objr_mm* mm, objr_u64 address, objr_u32 fault, objr_u32 vm_fla
                     : (fault & OBJR_FAULT_EXEC) != 0 ? Access::exec
                                                      : Access::read;
     const Patience patience = (fault & OBJR_FAULT_USER) != 0 ? Patience::files : Patience::reclaim;
-    return mm_of(mm).fault_with_flags(Vaddr(address), access, vm_flags, patience, token).as_int();
+    const Status status = mm_of(mm).fault_with_flags(Vaddr(address), access, vm_flags, patience, token);
+    if (status.error().value == OBJR_EIO) {
+        mm_of(mm).note_cut(Vaddr(address));
+    }
+    return status.as_int();
 }
 
 int objr_mm_access(objr_mm* mm, objr_u64 address, void* data, objr_u32 len, int write) {
@@ -121,6 +132,12 @@ void objr_object_put(objr_object* object) { file_of(object)->put(); }
 
 int objr_object_sync(objr_object* object, objr_u64 first, objr_u64 last, int datasync) {
     return file_of(object)->sync(first >> kPageShift, last >> kPageShift, datasync != 0).as_int();
+}
+
+objr_u64 objr_object_error_sample(objr_object* object) { return file_of(object)->errors().sample(); }
+
+int objr_object_error_check(objr_object* object, objr_u64* sample) {
+    return -static_cast<int>(file_of(object)->errors().check(*sample));
 }
 
 int objr_object_truncate(objr_object* object, objr_u64 size) { return file_of(object)->truncate(size).as_int(); }

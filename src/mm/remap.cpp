@@ -124,16 +124,25 @@ Status Mm::for_each_remapped(Vaddr start, Vaddr end, u64 pgoff, F&& f) {
     return {};
 }
 
-// The tables that file entries will be written to.
-Status Mm::make_leaves(Vaddr start, Vaddr end) {
-    for (Vaddr at = start; at < end;) {
-        at = OBJR_TRY(tables_.make_leaf(at))->end();
-        if (objr_fatal_signal_pending() != 0) {
-            return Errno{OBJR_EINTR}; // the tables go with the Vma
-        }
-        objr_cond_resched();
+// A remap goes in steps of so much memory, with all locks let go in between: who waits for them may be waited for by everybody.
+static constexpr u64 kStep = 64 * PageTable::kEntries * kPageSize;
+
+static Vaddr step_end(Vaddr start, Vaddr end) { return end - start > kStep ? start + kStep : end; }
+
+// The tables that file entries will be written to. They go with the Vma.
+Status Mm::make_leaves(Vaddr start, Vaddr end, u64 pgoff) {
+    SharedGuard quiesce(world_.quiesce);
+    Guard guard(lock_);
+    if (!can_remap(start, end)) {
+        return Errno{OBJR_EINVAL};
     }
-    return {};
+    return for_each_remapped(start, end, pgoff, [this](Vma&, Vaddr from, Vaddr to, u64) -> Status {
+        for (Vaddr at = from; at < to;) {
+            at = OBJR_TRY(tables_.make_leaf(at))->end();
+            objr_cond_resched();
+        }
+        return Status();
+    });
 }
 
 Status Mm::remap(Vaddr start, u64 length, u64 pgoff, Populate populate) {
@@ -142,20 +151,23 @@ Status Mm::remap(Vaddr start, u64 length, u64 pgoff, Populate populate) {
     if (!range_ok(start, end) || pages > Pte::kFilePgoffs || pgoff > Pte::kFilePgoffs - pages) {
         return Errno{OBJR_EINVAL};
     }
-    bool changed = false;
     {
         SharedGuard quiesce(world_.quiesce);
-        Guard guard(lock_);
+        SharedGuard guard(lock_);
         if (!can_remap(start, end)) {
             return Errno{OBJR_EINVAL};
         }
-        OBJR_TRY_STATUS(for_each_remapped(start, end, pgoff,
-                                          [this](Vma&, Vaddr from, Vaddr to, u64) { return make_leaves(from, to); }));
-        OBJR_TRY_STATUS(for_each_remapped(start, end, pgoff, [&](Vma& vma, Vaddr from, Vaddr to, u64 first) {
-            remap_part(vma, from, to, first);
-            changed = true;
-            return Status();
-        }));
+    }
+    auto in_file = [start, pgoff](Vaddr at) { return pgoff + ((at - start) >> kPageShift); };
+    for (Vaddr at = start; at < end; at = step_end(at, end)) {
+        OBJR_TRY_STATUS(make_leaves(at, step_end(at, end), in_file(at)));
+        if (objr_fatal_signal_pending() != 0) {
+            return Errno{OBJR_EINTR};
+        }
+    }
+    bool changed = false;
+    for (Vaddr at = start; at < end; at = step_end(at, end)) { // the tables are there: it goes through
+        OBJR_TRY_STATUS(remap_part(at, step_end(at, end), in_file(at), changed));
     }
     if (changed && populate == Populate::yes) {
         populate_range(start, end);
@@ -163,7 +175,21 @@ Status Mm::remap(Vaddr start, u64 length, u64 pgoff, Populate populate) {
     return {};
 }
 
-void Mm::remap_part(Vma& vma, Vaddr start, Vaddr end, u64 pgoff) {
+// One step. Vmas are what they were, the process's mmap_lock is held; without a process another thread may have changed them: EINVAL.
+Status Mm::remap_part(Vaddr start, Vaddr end, u64 pgoff, bool& changed) {
+    SharedGuard quiesce(world_.quiesce);
+    Guard guard(lock_);
+    if (!can_remap(start, end)) {
+        return Errno{OBJR_EINVAL};
+    }
+    return for_each_remapped(start, end, pgoff, [&](Vma& vma, Vaddr from, Vaddr to, u64 first) {
+        remap_vma(vma, from, to, first);
+        changed = true;
+        return Status();
+    });
+}
+
+void Mm::remap_vma(Vma& vma, Vaddr start, Vaddr end, u64 pgoff) {
     if (!vma.has(VmFlag::nonlinear)) {
         RangeChange change(vma); // from the file's tree to its list
         vma.set_flags(vma.flags | static_cast<u32>(VmFlag::nonlinear));
@@ -184,6 +210,13 @@ void Mm::populate_range(Vaddr start, Vaddr end) {
 }
 
 // ---- truncation
+
+void Mm::drop_nonlinear_locked(Vma& vma, Vaddr start, Vaddr end) {
+    replace_entries(vma, start, end, OBJR_MMAP_LOCK_NOT_HELD, [&](Vaddr address, Pte pte) {
+        const Page* page = pte.is_present() || pte.is_migration() ? world_.pool.page_of(pte.pfn()) : nullptr;
+        return page ? vma.entry_without(*page, address) : pte;
+    });
+}
 
 u64 Mm::cut_nonlinear_locked(Vma& vma, u64 first) {
     return replace_entries(vma, vma.start, vma.end, OBJR_MMAP_LOCK_NOT_HELD, [&](Vaddr address, Pte pte) {

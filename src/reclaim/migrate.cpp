@@ -84,7 +84,7 @@ void Migration::put_entries_back(Page& target) {
         Restorer restorer(world_, old_, target);
         WalkCost cost;
         rmap_visit_candidates(world_, found_by, {}, restorer, cost);
-        again = old_.generation() - before != (&target == &old_ ? restorer.restored() : 0);
+        again = Page::changes(before, old_.generation()) != (&target == &old_ ? restorer.restored() : 0);
     }
 }
 

@@ -114,6 +114,9 @@ private:
             rmap_unmap(world_, page_, mapping.place());
         }
         mapping.vma.mm->resident_add(-1);
+        if (mode_ == UnmapMode::reclaim || mode_ == UnmapMode::take_used) {
+            mapping.vma.mm->note_reclaimed();
+        }
         world_.pool.put(page_); // the mapping's; the caller has one
         batch_.add(mapping.vma, mapping.address);
         result_.taken++;

@@ -253,7 +253,7 @@ Page* FileMapping::find_page_from(u64& pgoff, u64 last, Which which) {
     return nullptr;
 }
 
-Result<Page*> FileMapping::get_locked_page(u64 pgoff, FrameReserve& frames) {
+Result<Page*> FileMapping::get_locked_page(u64 pgoff, FrameReserve& frames, bool* read) {
     while (pgoff < size_in_pages()) {
         if (Page* page = find_page(pgoff)) {
             page->lock();
@@ -272,6 +272,9 @@ Result<Page*> FileMapping::get_locked_page(u64 pgoff, FrameReserve& frames) {
             status = fill(*page, pgoff);
             if (status && pgoff < size_in_pages()) {
                 page->set(PageFlag::uptodate);
+                if (read && reader_) {
+                    *read = true;
+                }
                 return page;
             }
             drop_page_locked(*page);

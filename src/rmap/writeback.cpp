@@ -47,7 +47,26 @@ Status FileMapping::sync(u64 first, u64 last, bool datasync) {
     const Written written = write_pages(first, last, ~0ull, ~0u);
     retry_at_.store(0);
     Status status = Status::from_int(objr_backing_sync(writer, first << kPageShift, ~0ull >> 1, datasync ? 1 : 0));
+    if (!status) {
+        note_failure(status);
+    }
     return written.first_error ? status : written.first_error;
+}
+
+Status FileMapping::write_out_page(u64 pgoff) {
+    if (!writer()) {
+        return {};
+    }
+    Guard guard(writeback_);
+    note_size();
+    return write_pages(pgoff, pgoff, 1, 1).first_error;
+}
+
+// For every descriptor's next fsync. That the kernel had no memory for the attempt is no error of the file: it comes again.
+void FileMapping::note_failure(Status status) {
+    if (status.error().value != OBJR_ENOMEM) {
+        errors_.note(status.error().value);
+    }
 }
 
 u64 FileMapping::write_back(u64 most) OBJR_THREAD(no_thread_safety_analysis) {
@@ -80,6 +99,14 @@ void FileMapping::note_size() {
     }
 }
 
+// Only tried: who holds writeback_ may wait for the inode's lock, and that for the caller's mmap_lock.
+void FileMapping::try_note_cut() OBJR_THREAD(no_thread_safety_analysis) {
+    if (writeback_.try_lock()) {
+        note_size();
+        writeback_.unlock();
+    }
+}
+
 // Until `most` pages are written or as many have failed as are allowed to; writeback_ is held.
 FileMapping::Written FileMapping::write_pages(u64 first, u64 last, u64 most, u32 most_failures) {
     Written written{.pages = 0, .failures = 0, .first_error = {}, .next = first};
@@ -97,6 +124,8 @@ FileMapping::Written FileMapping::write_pages(u64 first, u64 last, u64 most, u32
         } else {
             SharedGuard quiesce(world_.quiesce);
             make_dirty(pgoff);
+            note_failure(status);
+            world_.counters.add(Count::write_errors);
             written.first_error = written.failures++ == 0 ? status : written.first_error;
         }
         if (pgoff++ == last) {
@@ -124,6 +153,8 @@ bool FileMapping::clean_next(u64& pgoff, u64 last, void* copy) {
                 page_mkclean(world_, *page);
                 dirty = page->clear(PageFlag::dirty);
                 unmark_page_locked(*page);
+                // Nobody can write now, and who has done so knew no longer file than this: what is behind its end is nowhere.
+                clear_beyond_locked(*page, size());
             }
             if (dirty) {
                 objr_copy_page(copy, world_.pool.address(*page));
@@ -203,6 +234,7 @@ Status FileMapping::truncate(u64 size) {
         return Errno{OBJR_EACCES};
     }
     Guard guard(writeback_);
+    clear_tail(size);
     // The size first: a fault that comes later sees it, one that came before is waited for below.
     if (objr_backing* writer = this->writer()) {
         OBJR_TRY_STATUS(Status::from_int(objr_backing_truncate(writer, size)));
@@ -213,6 +245,33 @@ Status FileMapping::truncate(u64 size) {
     cutting_.store_release(0);
     cut_cache(size);
     return {};
+}
+
+// A file is about to grow to size: what has been written behind its end, in its last page, does not come with it.
+void FileMapping::clear_tail(u64 size) {
+    const u64 end = this->size();
+    if (size <= end || (end & (kPageSize - 1)) == 0) {
+        return;
+    }
+    SharedGuard quiesce(world_.quiesce);
+    if (Page* page = find_page(end >> kPageShift)) {
+        {
+            PageLock lock(*page);
+            if (page->mapping() == MappingWord::file(this)) {
+                page_mkclean(world_, *page);
+                clear_beyond_locked(*page, end);
+            }
+        }
+        world_.pool.put(*page);
+    }
+}
+
+// Bytes of a page that are at or behind the end of the file.
+void FileMapping::clear_beyond_locked(Page& page, u64 size) {
+    const u64 start = page.index << kPageShift;
+    if (start < size && size - start < kPageSize) {
+        __builtin_memset(static_cast<u8*>(world_.pool.address(page)) + (size - start), 0, kPageSize - (size - start));
+    }
 }
 
 // Take every page from pgoff first on out of every Vma of this file, private copies included (spec U6). An Mm that forks
@@ -277,10 +336,7 @@ void FileMapping::cut_cache(u64 size) {
             if (page->mapping() != MappingWord::file(this)) {
                 // it went by itself, or another has come in its place: look again
             } else if (start < size) {
-                u8* bytes = static_cast<u8*>(world_.pool.address(*page));
-                for (u64 i = size - start; i < kPageSize; i++) {
-                    bytes[i] = 0;
-                }
+                clear_beyond_locked(*page, size);
                 pgoff++;
             } else {
                 if (!page->mapped()) {

@@ -80,12 +80,23 @@ static int objr_file_release(struct inode *inode, struct file *filp)
 	return 0;
 }
 
-/* msync(MS_SYNC) and fsync; first and last are bytes, inclusive. */
+/*
+ * msync(MS_SYNC) and fsync; first and last are bytes, inclusive. An error of this one is among those since the sample
+ * as well: it is told once.
+ */
 static int objr_file_fsync(struct file *filp, loff_t first, loff_t last, int datasync)
 {
 	struct objr_file *file = filp->private_data;
 
-	return file->object ? objr_object_sync(file->object, first, last, datasync) : 0;
+	int error, earlier;
+
+	if (!file->object)
+		return 0;
+	error = objr_object_sync(file->object, first, last, datasync);
+	spin_lock(&file->lock);
+	earlier = objr_object_error_check(file->object, &file->errors_seen);
+	spin_unlock(&file->lock);
+	return error ? error : earlier;
 }
 
 /* ---- binding to an object ------------------------------------------------------------------------------------- */
@@ -111,6 +122,7 @@ static int objr_file_bind(struct objr_file *file, struct objr_object *object, bo
 		file->object = object;
 		file->shared = shared;
 		file->writable = writable;
+		file->errors_seen = objr_object_error_sample(object);
 	}
 	spin_unlock(&file->lock);
 	if (fresh)

@@ -53,6 +53,7 @@ struct objr_file {
 	struct objr_object *object; /* NULL: anonymous memory */
 	bool shared; /* writes go to the object */
 	bool writable; /* the object may be written to */
+	u64 errors_seen; /* sample of the object's write-back errors; guarded by lock */
 };
 
 /* A fault under way; the token of objr_mm_fault. */

@@ -6,7 +6,7 @@
  * need not match the core's, as every call of process_vma.c is one operation on a range of addresses, whatever lies in
  * it. Nor do the process's PTEs have to be filled here: the core's are, and faults copy them.
  *
- * Locking: mmap_lock is held for write, from looking at the VMAs until the core is done. So no fork, munmap, mremap or
+ * Locking, of what changes core Vmas: mmap_lock is held for write, from looking at the VMAs until the core is done. So no fork, munmap, mremap or
  * mprotect of the process comes in between, also not the second half of a munmap that has downgraded its lock: it
  * unmaps up to boundaries that it has made in the core. User memory is read before: it may be memory of the pool.
  */
@@ -105,16 +105,59 @@ static struct objr_process_mm *objr_covered(struct mm_struct *mm, unsigned long 
 	return covered >= end ? pmm : NULL;
 }
 
-static int objr_advise_locked(struct mm_struct *mm, const struct objrmap_advise *arg)
+/*
+ * Pages that the current process may have locked in the pool: what its limit leaves beside other memory. Whoever may
+ * lock as much as he wants can do so here too.
+ */
+static u64 objr_lock_limit(const struct mm_struct *mm)
 {
-	struct objr_process_mm *pmm = objr_covered(mm, arg->start, arg->start + arg->len);
+	unsigned long most = rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
+	unsigned long locked = READ_ONCE(mm->locked_vm);
+
+	if (rlimit(RLIMIT_MEMLOCK) == RLIM_INFINITY || capable(CAP_IPC_LOCK))
+		return U64_MAX;
+	return most > locked ? most - locked : 0;
+}
+
+/*
+ * Advice that changes core Vmas has mmap_lock for write. For DONTNEED it is held for read, so that what is dropped is
+ * what was looked at. The others may read and write files, for which nobody must be kept from a fault: without.
+ */
+static int objr_advise(struct mm_struct *mm, const struct objrmap_advise *arg)
+{
+	bool write = objr_advice_changes_vmas(arg->advice);
+	struct objr_process_mm *pmm;
 	int error;
 
+	if (write ? mmap_write_lock_killable(mm) : mmap_read_lock_killable(mm))
+		return -EINTR;
+	pmm = objr_covered(mm, arg->start, arg->start + arg->len);
+	if (!pmm) {
+		error = -ENOMEM;
+		goto unlock;
+	}
+	error = 0;
+	if (write)
+		WRITE_ONCE(pmm->writer, current);
+	if (write || arg->advice == OBJRMAP_ADVISE_DONTNEED)
+		error = objr_mm_advise(pmm->core, arg->start, arg->len, arg->advice,
+				       objr_lock_limit(mm));
+	if (write)
+		WRITE_ONCE(pmm->writer, NULL);
+	objr_process_mm_use(pmm);
+unlock:
+	if (write)
+		mmap_write_unlock(mm);
+	else
+		mmap_read_unlock(mm);
 	if (!pmm)
-		return -ENOMEM;
-	WRITE_ONCE(pmm->writer, current);
-	error = objr_mm_advise(pmm->core, arg->start, arg->len, arg->advice);
-	WRITE_ONCE(pmm->writer, NULL);
+		return error;
+
+	if (!error && arg->advice == OBJRMAP_ADVISE_LOCK)
+		error = objr_mm_populate(pmm->core, arg->start, arg->len);
+	else if (!write && arg->advice != OBJRMAP_ADVISE_DONTNEED)
+		error = objr_mm_advise(pmm->core, arg->start, arg->len, arg->advice, 0);
+	objr_process_mm_unuse(pmm);
 	return error;
 }
 
@@ -122,7 +165,6 @@ long objr_ioctl_advise(const void __user *user)
 {
 	struct mm_struct *mm = current->mm;
 	struct objrmap_advise arg;
-	int error;
 
 	if (copy_from_user(&arg, user, sizeof(arg)))
 		return -EFAULT;
@@ -138,9 +180,5 @@ long objr_ioctl_advise(const void __user *user)
 	if (!arg.len)
 		return 0;
 
-	if (mmap_write_lock_killable(mm))
-		return -EINTR;
-	error = objr_advise_locked(mm, &arg);
-	mmap_write_unlock(mm);
-	return error;
+	return objr_advise(mm, &arg);
 }
