@@ -39,7 +39,7 @@ public:
         switch (random.below(16)) {
         case 0: return let_child_look(random);
         case 1: {
-            const objr_u64 first = random.below(kPages - 8);
+            const objr_u64 first = 8 * random.below(2); // of the pool a quarter at most
             process_->advise(kBase + first * kPage, 8 * kPage, random.below(2) ? OBJR_ADVISE_LOCK : OBJR_ADVISE_UNLOCK);
             return;
         }
