@@ -552,9 +552,7 @@ CASE_ON_EACH(file_external_write_is_seen_for_pages_not_cached) {
 CASE(file_error_is_told_once_to_each) {
     need_module();
     need_root();
-    const std::string place = directory_on("tmpfs") + "/small";
-    CHECK_OK(mkdir(place.c_str(), 0755));
-    CHECK_OK(mount("none", place.c_str(), "tmpfs", 0, "size=64k"));
+    const std::string place = directory_on("ext4"); // tmpfs gives a hole its page when it is read
     const int file = opened(place + "/f", O_RDWR | O_CREAT);
     CHECK_OK(ftruncate(file, 4 * kPage)); // holes
     const int first = bound(file, OBJRMAP_SHARED);
@@ -578,7 +576,6 @@ CASE(file_error_is_told_once_to_each) {
     CHECK_OK(munmap(memory, 4 * kPage));
     for (const int fd : {file, first, second, third, filler})
         CHECK_OK(close(fd));
-    CHECK_OK(umount(place.c_str()));
 }
 
 CASE(file_error_of_write_back_is_reported) { // a filesystem without room, and with room again
