@@ -180,4 +180,35 @@ TEST(Swap, spec_U5_a_page_that_was_waited_for_is_looked_at_again) {
     world->pool.put(page);
 }
 
+// Who drops the last entry waits for the cached page's lock, and a migration gives the entry another page meanwhile: that one leaves
+// the cache then.
+TEST(Swap, spec_U5_last_entry_goes_while_its_page_migrates) {
+    objr_test body;
+    objr_test* test = &body;
+    TestWorld world(test);
+    Process a(test, world);
+    ASSERT_TRUE(a.map(0, 1));
+    a.store(0, 5);
+    ASSERT_EQ(unmap_at(world, a, 0).answer, Unmapped::success);
+    const SwapEntry entry = a.pte(0).swap_entry();
+    objr::FrameReserve frames(*world, objr::Patience::files);
+    Result<Page*> read = world->swap.read_locked(entry, frames);
+    ASSERT_TRUE(read);
+    Page& old = **read;
+    std::thread leaver([&] { EXPECT_TRUE(a.unmap(0, 1)); });
+    while (old.refcount.load() < 3) // the cache's, ours, the leaver's
+        std::this_thread::yield();
+    Result<Page*> allocated = world->pool.allocate_locked();
+    ASSERT_TRUE(allocated);
+    Page& fresh = **allocated;
+    world->swap.replace_locked(old, fresh);
+    fresh.unlock();
+    old.unlock();
+    leaver.join();
+    EXPECT_FALSE(SwapSpace::cached(fresh));
+    EXPECT_TRUE(world.verify());
+    world->pool.put(old);
+    world->pool.put(fresh);
+}
+
 } // namespace

@@ -91,7 +91,6 @@ void Report::explain(const Outcome& outcome, Words& words) {
         return;
     case OBJR_EBUSY: words.add("it is pinned, somebody writes to its frame: ask again when that is done"); return;
     case OBJR_EAGAIN: words.add("it was mapped anew faster than it could be taken: ask again"); return;
-    case OBJR_ENOBUFS:
     case OBJR_ENOMEM: words.add("no frame of the pool is free to move it to, or no kernel memory: free some"); return;
     case OBJR_ENOSPC:
         words.add("no frame of the pool is free to move it to, and the swap space has no slot: free some pages");

@@ -106,6 +106,9 @@ PageVisitor::Step Runner::visit(World& world, Page& page) {
     case OBJR_VERB_MIGRATE: outcome_.error = migrate(world, page); break;
     default: outcome_.error = -OBJR_EOPNOTSUPP; break;
     }
+    if (outcome_.error == -OBJR_ENOBUFS) {
+        outcome_.error = -OBJR_ENOMEM; // a word of the core's own (frames.h)
+    }
     outcome_.state = outcome_.error != 0 ? Outcome::State::failed : Outcome::State::done;
     if (command_.verb != OBJR_VERB_REVOKE && command_.verb != OBJR_VERB_MIGRATE) { // there it is another page
         look_at(world, page);

@@ -80,19 +80,23 @@ bool SwapSpace::release(SwapEntry entry) {
     return false;
 }
 
-// The entry may have got another page meanwhile, even another life: what counts is what is seen under the page's lock.
+// What counts is what is seen under the page's lock: the entry may have got another page meanwhile (migration), and then that
+// one is nobody's; even another life.
 void SwapSpace::reap(SwapEntry entry) {
-    Page* page = find_page(entry);
-    if (!page) {
-        return;
-    }
-    {
-        PageLock lock(*page);
-        if (cached(*page, entry) && count(entry) == 0) {
-            remove_from_cache_locked(*page);
+    for (bool seen = false; !seen;) {
+        Page* page = find_page(entry);
+        if (!page) {
+            return;
         }
+        {
+            PageLock lock(*page);
+            seen = cached(*page, entry);
+            if (seen && count(entry) == 0) {
+                remove_from_cache_locked(*page);
+            }
+        }
+        pool_->put(*page);
     }
-    pool_->put(*page);
 }
 
 u32 SwapSpace::count(SwapEntry entry) const {
