@@ -145,6 +145,7 @@ private:
     Atomic<u64> size_{0}; // of a named object; of a file: the size last seen
     Atomic<u32> cutting_{0}; // truncate() has set the size and not yet unmapped what is beyond
     Mutex writeback_; // one write-back at a time
+    Atomic<u64> in_write_{~0ull}; // the page whose copy is being written; writeback_ held; set under its page lock
     Atomic<u32> writing_{0}; // pages are marked clean and not all of them written yet; writeback_ held
     u64 write_next_ OBJR_GUARDED_BY(writeback_) = 0; // where write_back() goes on
     Atomic<u64> retry_at_{0}; // ns; before that write_back() leaves the file alone: something has failed

@@ -303,6 +303,7 @@
 	CASE(spec_U4_locked_pages_are_passed_by) \
 	CASE(spec_M10_pinned_pages_are_passed_by) \
 	CASE(reclaim_clean_and_dirty_pages_of_a_file) \
+	CASE(reclaim_leaves_what_is_being_written) \
 	CASE(reclaim_nothing_can_be_taken) \
 	CASE(reclaim_frames_are_set_aside) \
 	CASE(reclaim_daemons_keep_the_watermarks) \

@@ -20,6 +20,8 @@ struct objr_memory_file {
         objr_u32 after;
         int error;
     } ops[OBJR_MEMORY_OPS]; // guarded by lock
+    void (*hook)(void*); // changed while nobody writes
+    void* context;
 };
 
 struct objr_backing {
@@ -156,6 +158,11 @@ void objr_memory_file_fail(objr_memory_file* file, objr_memory_file_op op, int e
     file->ops[op].after = after;
 }
 
+void objr_memory_file_on_write(objr_memory_file* file, void (*hook)(void* context), void* context) {
+    file->hook = hook;
+    file->context = context;
+}
+
 // ---- shim/kernel.h ----------------------------------------------------------------------------------------------------
 
 objr_u64 objr_backing_key(const objr_backing* backing) { return reinterpret_cast<objr_u64>(backing->file); }
@@ -196,6 +203,9 @@ int objr_backing_fill(objr_backing* backing, objr_u64 pgoff, void* page) {
 int objr_backing_write(objr_backing* backing, objr_u64 pos, const void* data, objr_u32 len) {
     objr_memory_file* file = backing->file;
     objr_might_sleep();
+    if (file->hook) {
+        file->hook(file->context);
+    }
     Locked locked(file);
     if (const int error = begin_locked(file, OBJR_MEMORY_WRITE)) {
         return error;

@@ -44,6 +44,8 @@ enum objr_memory_file_op {
 };
 /* How often op was asked for, failed ones included. */
 objr_u32 objr_memory_file_calls(struct objr_memory_file* file, enum objr_memory_file_op op);
+/* Before each write, under no lock of the file: hook(context). NULL: nothing. Set while nobody writes. */
+void objr_memory_file_on_write(struct objr_memory_file* file, void (*hook)(void* context), void* context);
 /* op goes well `after` more times and then fails with -error until told otherwise; error 0: never. */
 void objr_memory_file_fail(struct objr_memory_file* file, enum objr_memory_file_op op, int error, objr_u32 after);
 

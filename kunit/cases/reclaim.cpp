@@ -229,6 +229,46 @@ OBJR_TEST(reclaim_clean_and_dirty_pages_of_a_file) {
     }
 }
 
+// Between the copy that is written and the write's end the file has the old contents: the page must not leave memory, to be read anew.
+OBJR_TEST(reclaim_leaves_what_is_being_written) {
+    struct Interrupted {
+        TestWorld& world;
+        Process& process;
+        u32 taken = 0;
+        u64 seen = 0;
+    };
+    TestWorld world(test, 1, 4, nullptr, 0);
+    BackedFile file(test, world, 2);
+    Process a(test, world);
+    OBJR_ASSERT(file.get() && a.map(0, 2, kShared, file.get()));
+    a.store(0, 5);
+    Interrupted interrupted{world, a};
+    objr_memory_file_on_write(
+        file.file(),
+        [](void* context) {
+            auto& here = *static_cast<Interrupted*>(context);
+            ScanLedger ledger;
+            here.taken = take_all(here.world, ledger);
+            here.seen = here.process.load(0);
+        },
+        &interrupted);
+    OBJR_EXPECT(write_back_some(*world, 2) == 1);
+    OBJR_EXPECT_EQ(interrupted.taken, 0);
+    OBJR_EXPECT_EQ(interrupted.seen, 5);
+    // A write that fails leaves the only copy where it is.
+    objr_memory_file_fail(file.file(), OBJR_MEMORY_WRITE, OBJR_EIO, 0);
+    a.store(0, 6);
+    OBJR_EXPECT(!file.get()->sync(0, 1, true));
+    OBJR_EXPECT_EQ(interrupted.taken, 0);
+    OBJR_EXPECT_EQ(a.load(0), 6);
+    objr_memory_file_fail(file.file(), OBJR_MEMORY_WRITE, 0, 0);
+    objr_memory_file_on_write(file.file(), nullptr, nullptr);
+    OBJR_EXPECT(file.get()->sync(0, 1, true));
+    ScanLedger ledger;
+    OBJR_EXPECT_EQ(take_all(world, ledger), 1);
+    OBJR_EXPECT_EQ(a.load(0), 6);
+}
+
 // ---- nothing can be taken, or not at once
 
 OBJR_TEST(reclaim_nothing_can_be_taken) {

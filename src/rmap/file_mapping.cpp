@@ -324,7 +324,7 @@ bool FileMapping::evict_locked(Page& page) {
     constexpr s32 kExpected = 2; // the cache's and the caller's
     OBJR_WARN_ON(!page.locked());
     if (kind_ != Kind::file || page.mapping() != MappingWord::file(this) || page.mapped() ||
-        page.has(PageFlag::maybe_dirty) || page.refcount.load() != kExpected) {
+        page.has(PageFlag::maybe_dirty) || page.index == in_write_.load() || page.refcount.load() != kExpected) {
         return false;
     }
     drop_page_locked(page);

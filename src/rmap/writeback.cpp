@@ -128,6 +128,7 @@ FileMapping::Written FileMapping::write_pages(u64 first, u64 last, u64 most, u32
             world_.counters.add(Count::write_errors);
             written.first_error = written.failures++ == 0 ? status : written.first_error;
         }
+        in_write_.store(~0ull);
         if (pgoff++ == last) {
             break;
         }
@@ -157,6 +158,7 @@ bool FileMapping::clean_next(u64& pgoff, u64 last, void* copy) {
                 clear_beyond_locked(*page, size());
             }
             if (dirty) {
+                in_write_.store(pgoff); // it stays in the cache until then
                 objr_copy_page(copy, world_.pool.address(*page));
             }
         }
