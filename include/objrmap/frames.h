@@ -25,7 +25,8 @@ public:
 
     // A new page as Pool::allocate_locked gives it; one of these when the pool has none. ENOBUFS.
     Result<Page*> allocate_locked();
-    // Have more frames than the last time. ENOMEM: no more can be made free; the log says why. EINTR: the task is being killed.
+    // Have more frames than the last time. ENOMEM: no more can be made free; the log says why. ENOBUFS: see
+    // Patience::outside. EINTR: the task is being killed.
     Status set_aside();
 
 private:

@@ -84,12 +84,13 @@ public:
     // EFAULT nothing mapped, EACCES not permitted; ENOMEM no page; EIO beyond the end of the object or unreadable.
     Status fault(Vaddr address, Access access, void* token);
     // The same after making the Vma's protection what the process's own is.
-    Status fault_with_flags(Vaddr address, Access access, u32 vm_flags, Patience patience, void* token);
+    // ENOBUFS: pages must be written to their files first (Patience::outside).
+    Status fault_with_flags(Vaddr address, Access access, u32 vm_flags, void* token);
     // After a fault that has found an object's page beyond the end: a real file may have been cut by somebody else, then all who map it
     // lose what is beyond, unless it is being written back.
     void note_cut(Vaddr address);
     // Make the page at address present, as a fault would, without telling the MMU of it. Errors as fault.
-    Status populate(Vaddr address, Access access);
+    Status populate(Vaddr address, Access access, Patience patience = Patience::reclaim);
     // ptrace: copy length bytes, within one page, between data (kernel memory) and the memory at address. EINVAL: over the end
     // of the page; EACCES; else as fault.
     Status access(Vaddr address, void* data, u32 length, Access access);

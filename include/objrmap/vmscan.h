@@ -30,7 +30,8 @@ struct World;
 // What who needs a frame may wait for. A fault from kernel mode may hold an inode lock (write(2) of pool memory).
 enum class Patience : u32 {
     reclaim, // for the daemon that writes to the swap file, which is nobody else's file; not for writes of other files
-    files, // for those too
+    outside, // the same, and where only those would help ENOBUFS says so: who has let go of mmap_lock may wait for them
+    files, // for those too: no lock is held that a write could want, nor one that its holder may want (mmap_lock)
 };
 
 // Who scans.
@@ -74,12 +75,15 @@ u32 reclaim_pages(World& world, u32 wanted, Scanner scanner, ScanLedger& ledger)
 u64 reclaim_and_wait(World& world, u64 wanted, ScanLedger& ledger);
 
 // Have a page made free for somebody who needs one: directly, then by the daemons. ENOMEM: none can be; the log says why (not
-// always: rate-limited). EINTR: the task is being killed while it waits.
+// always: rate-limited). ENOBUFS: see Patience::outside. EINTR: the task is being killed while it waits.
 Status make_room(World& world, Patience patience);
 
-// Who has written to memory, and holds no lock that the write of a file could want: when pages are short and many of them are newer than
-// their files, wait until some are written. Else the next one in need of a page, who may not wait for files, would find none that is
-// clean (Linux: mm/page-writeback.c:balance_dirty_pages). Sleeps, under no lock of the module.
-void balance_dirty(World& world);
+// Pages are short, and half of them are newer than their files: who has written to memory should wait until some are written. Else the
+// next one in need of a page, who may not wait for files, would find none that is clean (Linux:
+// mm/page-writeback.c:balance_dirty_pages). Any context.
+bool too_dirty(World& world);
+// Until dirty pages have been written. timeout_ms 0: none. Sleeps; no lock is held that a write could want, and no mmap_lock. ENOMEM: in
+// this time nothing was; EINTR: the task is being killed; EAGAIN: there is nobody who writes.
+Status wait_for_writeback(World& world, u32 timeout_ms);
 
 } // namespace objr

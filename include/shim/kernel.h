@@ -40,6 +40,7 @@ typedef long long objr_s64;
 #define OBJR_ENOSPC 28
 #define OBJR_ERANGE 34
 #define OBJR_EOVERFLOW 75
+#define OBJR_ETIMEDOUT 110
 #define OBJR_ENOBUFS 105 /* no frame of the pool is free; never leaves the core, see objrmap/frames.h */
 
 /* ---- memory ------------------------------------------------------------------------------------------------- */
@@ -189,10 +190,10 @@ void objr_thread_stop(struct objr_thread *thread);
 void objr_init_waitqueue(void *queue); /* OBJR_SIZEOF_WAITQ bytes; nothing to undo */
 void objr_wake_up_all(void *queue); /* any; after the word was changed */
 /*
- * Sleep as long as *word is value; who changes it wakes the queue. -EINTR: the task is being killed, or it is a thread that
- * is to stop.
+ * Sleep as long as *word is value; who changes it wakes the queue. -ETIMEDOUT: so long, if timeout_ms is not 0; -EINTR: the
+ * task is being killed, or it is a thread that is to stop.
  */
-int objr_wait_while_equal(void *queue, const objr_u32 *word, objr_u32 value);
+int objr_wait_while_equal(void *queue, const objr_u32 *word, objr_u32 value, objr_u32 timeout_ms);
 
 enum objr_level { OBJR_ERR, OBJR_WARN, OBJR_NOTICE, OBJR_INFO };
 __attribute__((format(printf, 2, 3))) void objr_printk(enum objr_level level, const char *format, ...);

@@ -199,10 +199,9 @@ OBJR_TEST(spec_U3_follows_the_process_protection) {
     OBJR_ASSERT(a.map(0, 4, kReadOnly));
     OBJR_EXPECT_EQ(a.load(0), 0);
     // The process's own VMA says otherwise: it decides.
-    OBJR_EXPECT(a.mm().fault_with_flags(at(0), Access::write, OBJR_VM_READ | OBJR_VM_WRITE, Patience::files, nullptr));
+    OBJR_EXPECT(a.mm().fault_with_flags(at(0), Access::write, OBJR_VM_READ | OBJR_VM_WRITE, nullptr));
     OBJR_EXPECT_EQ(a.try_store(0, 1), 0);
-    OBJR_EXPECT_EQ(a.mm().fault_with_flags(at(0), Access::write, OBJR_VM_READ, Patience::files, nullptr).as_int(),
-                   -OBJR_EACCES);
+    OBJR_EXPECT_EQ(a.mm().fault_with_flags(at(0), Access::write, OBJR_VM_READ, nullptr).as_int(), -OBJR_EACCES);
     OBJR_EXPECT_EQ(a.try_store(0, 2), -OBJR_EACCES);
 }
 

@@ -387,12 +387,20 @@ void Process::plant(objr_u64 address, objr_u64 pfn) {
 // ---- the processor ----------------------------------------------------------------------------------------------------
 
 int Process::fault(objr_u64 address, bool write) {
-    std::shared_lock guard(state_->mmap_lock);
-    const MappedVma* vma = vma_at(address);
-    if (vma == nullptr) return -OBJR_EFAULT;
-    if (!(vma->flags & (write ? OBJR_VM_WRITE : OBJR_VM_READ))) return -OBJR_EACCES;
-    FaultToken token{*state_, page_of(address), false};
-    return objr_mm_fault(mm_, token.page, write ? OBJR_FAULT_WRITE : 0, vma->flags, &token);
+    constexpr unsigned kFutile = 3;
+    for (unsigned futile = 0; futile < kFutile;) {
+        {
+            std::shared_lock guard(state_->mmap_lock);
+            const MappedVma* vma = vma_at(address);
+            if (vma == nullptr) return -OBJR_EFAULT;
+            if (!(vma->flags & (write ? OBJR_VM_WRITE : OBJR_VM_READ))) return -OBJR_EACCES;
+            FaultToken token{*state_, page_of(address), false};
+            const int result = objr_mm_fault(mm_, token.page, write ? OBJR_FAULT_WRITE : 0, vma->flags, &token);
+            if (result != -OBJR_ENOBUFS) return result;
+        }
+        futile = objr_wait_for_writeback(world_, 0) == 0 ? 0 : futile + 1;
+    }
+    return -OBJR_ENOMEM;
 }
 
 Outcome Process::access(objr_u64 address, std::uint8_t* byte, bool write) {

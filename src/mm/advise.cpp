@@ -139,7 +139,7 @@ Status Mm::populate_locked(Vaddr start, Vaddr end) {
             access = access_to_lock(*vma);
             end_of_vma = min(vma->end, end);
         }
-        if (Status status = populate(at, access); !status) {
+        if (Status status = populate(at, access, Patience::files); !status) {
             result = result ? status : result;
             at = end_of_vma - kPageSize;
         }

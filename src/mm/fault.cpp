@@ -401,16 +401,9 @@ Status Mm::fault_in(Vma& vma, Vaddr address, Access access, void* token, FrameRe
 
 // The process's own VMA decides what it may do. Where an mprotect failed half-way in the kernel after it had been told here,
 // the two differ; the Vma is made to follow.
-Status Mm::fault_with_flags(Vaddr address, Access access, u32 vm_flags, Patience patience, void* token) {
-    Status status;
-    {
-        FrameReserve frames(world_, patience);
-        status = with_frames(frames, [&] { return try_fault_with_flags(address, access, vm_flags, token, frames); });
-    }
-    if (access == Access::write && patience == Patience::files) {
-        balance_dirty(world_);
-    }
-    return status;
+Status Mm::fault_with_flags(Vaddr address, Access access, u32 vm_flags, void* token) {
+    FrameReserve frames(world_, Patience::outside);
+    return with_frames(frames, [&] { return try_fault_with_flags(address, access, vm_flags, token, frames); });
 }
 
 Status Mm::try_fault_with_flags(Vaddr address, Access access, u32 vm_flags, void* token, FrameReserve& frames) {
@@ -451,8 +444,8 @@ void Mm::note_cut(Vaddr address) {
     file->let_go();
 }
 
-Status Mm::populate(Vaddr address, Access access) {
-    FrameReserve frames(world_, Patience::files);
+Status Mm::populate(Vaddr address, Access access, Patience patience) {
+    FrameReserve frames(world_, patience);
     return with_frames(frames, [&] { return try_populate(page_start(address), access, frames); });
 }
 
@@ -476,7 +469,7 @@ Status Mm::try_populate(Vaddr address, Access access, FrameReserve& frames) {
 }
 
 Status Mm::access(Vaddr address, void* data, u32 length, Access access) {
-    FrameReserve frames(world_, Patience::files);
+    FrameReserve frames(world_, Patience::reclaim);
     return with_frames(frames, [&] { return try_access(address, data, length, access, frames); });
 }
 

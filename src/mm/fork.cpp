@@ -12,7 +12,7 @@ Status Mm::fork(Mm& parent, Mm& child, Vaddr start, Vaddr end, objr_region* regi
     if (!parent.range_ok(start, end) || &parent == &child) {
         return Errno{OBJR_EINVAL};
     }
-    FrameReserve frames(parent.world_, Patience::files);
+    FrameReserve frames(parent.world_, Patience::reclaim);
     return with_frames(frames, [&] { return try_fork(parent, child, start, end, region, frames); });
 }
 

@@ -22,6 +22,8 @@ int objr_world_create(const objr_params* params, objr_world** world) {
     return result.as_int();
 }
 
+void objr_world_stop(objr_world* world) { world_of(world).stop_daemons(); }
+
 void objr_world_destroy(objr_world* world) { world_of(world).destroy(); }
 
 // ---- address spaces
@@ -97,12 +99,17 @@ int objr_mm_fault(objr_mm* mm, objr_u64 address, objr_u32 fault, objr_u32 vm_fla
     Access access = (fault & OBJR_FAULT_WRITE) != 0  ? Access::write
                     : (fault & OBJR_FAULT_EXEC) != 0 ? Access::exec
                                                      : Access::read;
-    const Patience patience = (fault & OBJR_FAULT_USER) != 0 ? Patience::files : Patience::reclaim;
-    const Status status = mm_of(mm).fault_with_flags(Vaddr(address), access, vm_flags, patience, token);
+    const Status status = mm_of(mm).fault_with_flags(Vaddr(address), access, vm_flags, token);
     if (status.error().value == OBJR_EIO) {
         mm_of(mm).note_cut(Vaddr(address));
     }
     return status.as_int();
+}
+
+int objr_too_dirty(objr_world* world) { return too_dirty(world_of(world)) ? 1 : 0; }
+
+int objr_wait_for_writeback(objr_world* world, objr_u32 timeout_ms) {
+    return wait_for_writeback(world_of(world), timeout_ms).as_int();
 }
 
 int objr_mm_access(objr_mm* mm, objr_u64 address, void* data, objr_u32 len, int write) {

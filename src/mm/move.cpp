@@ -17,7 +17,7 @@ Status Mm::move(Vaddr from, Vaddr to, u64 length, objr_region* region) {
     if (!range_ok(from, from_end) || !range_ok(to, to_end) || (from < to_end && to < from_end)) {
         return Errno{OBJR_EINVAL};
     }
-    FrameReserve frames(world_, Patience::files);
+    FrameReserve frames(world_, Patience::reclaim);
     return with_frames(frames, [&] { return try_move(from, to, length, region, frames); });
 }
 

@@ -99,10 +99,12 @@ static void balance(World& world) {
     }
 }
 
-// Until nothing is left that can be written: what fails is left alone for a while.
+// What is dirty now; what becomes so meanwhile is for the next round, else one need never end. What fails is left alone for a while.
 static void write_back(World& world) {
     constexpr u64 kBatch = 256;
-    while (write_back_some(world, kBatch) != 0) {
+    u64 left = static_cast<u64>(max<s64>(world.counters.sum(Count::dirty_pages), 0));
+    for (u64 written = 1; left != 0 && written != 0; left -= min(left, written)) {
+        written = write_back_some(world, min(left, kBatch));
         objr_cond_resched();
     }
 }

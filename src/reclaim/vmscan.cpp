@@ -263,16 +263,24 @@ u64 reclaim_and_wait(World& world, u64 wanted, ScanLedger& ledger) {
     return freed;
 }
 
-void balance_dirty(World& world) {
+bool too_dirty(World& world) {
     if (world.pool.free_pages() > world.low_pages) {
-        return;
+        return false;
     }
     const u64 dirty = static_cast<u64>(max<s64>(world.counters.sum(Count::dirty_pages), 0));
-    if (dirty > world.pool.size() / 2) {
-        static_cast<void>(world.writebackd.wait_for_round()); // killed, or there is no such thread: then not
-    } else if (dirty > world.pool.size() / 4) {
+    if (dirty > world.pool.size() / 4) {
         world.writebackd.kick();
     }
+    return dirty > world.pool.size() / 2;
+}
+
+Status wait_for_writeback(World& world, u32 timeout_ms) {
+    const s64 before = world.counters.sum(Count::writebacks);
+    const Status status = world.writebackd.wait_for_round(timeout_ms);
+    if (world.counters.sum(Count::writebacks) != before) {
+        return {};
+    }
+    return status || status.error().value == OBJR_ETIMEDOUT ? Status(Errno{OBJR_ENOMEM}) : status;
 }
 
 // ---- for somebody who needs a page
@@ -310,6 +318,7 @@ Status make_room(World& world, Patience patience) {
     ScanLedger ledger;
     world.counters.add(Count::direct_reclaims);
     for (u32 attempt = 0; attempt < kTries; attempt++) {
+        ledger = {};
         if (reclaim_pages(world, kBatch, Scanner::faulter, ledger) != 0 || world.pool.free_pages() != 0) {
             return {};
         }
@@ -326,6 +335,9 @@ Status make_room(World& world, Patience patience) {
     }
     if (world.pool.free_pages() != 0) {
         return {};
+    }
+    if (patience == Patience::outside && ledger[Fate::dirty] != 0) {
+        return Errno{OBJR_ENOBUFS};
     }
     say_why(world, ledger);
     return Errno{OBJR_ENOMEM};

@@ -201,7 +201,10 @@ void FileMapping::let_go() {
     if (holders_.fetch_sub(1) > 1) {
         return;
     }
-    cut_cache(0);
+    do { // a page that reclaim has just taken out of the table may not be counted out yet
+        cut_cache(0);
+        objr_cond_resched();
+    } while (cached_.load() != 0);
     if (objr_backing* writer = this->writer(); writer && writer != reader_) {
         objr_backing_put(writer);
     }
@@ -311,12 +314,13 @@ Status FileMapping::fill(Page& page, u64 pgoff) {
 void FileMapping::drop_page_locked(Page& page) {
     OBJR_WARN_ON(page.mapped());
     unmark_page_locked(page);
+    World& world = world_;
     pages_.erase(page.index);
     page.set_mapping(MappingWord());
     page.clear(PageFlag::dirty);
-    cached_.fetch_sub(1);
-    world_.counters.sub(Count::file_pages);
-    world_.pool.put(page);
+    world.counters.sub(Count::file_pages);
+    cached_.fetch_sub(1); // the last access: reclaim has no reference of this object, which may go with its last page
+    world.pool.put(page);
 }
 
 // Who finds the page from here on waits for its lock and sees that it is the file's no more: none of them is among the references.

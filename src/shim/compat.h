@@ -9,6 +9,7 @@
 
 #include <linux/fs.h>
 #include <linux/mm.h>
+#include <linux/mmap_lock.h>
 #include <linux/version.h>
 
 /* Drop the translations of [address, address + size), which lies within vma, and flush the TLBs. */
@@ -87,6 +88,22 @@ static inline int objr_compat_read_pte(struct vm_area_struct *vma, unsigned long
 	*flags = pte_flags(pte);
 	return 0;
 #endif
+}
+
+/*
+ * Let go of the lock under which a fault is handled, which may then only answer VM_FAULT_RETRY; neither the fault nor its VMA
+ * are there any more. False: this attempt has to come to its end under the lock.
+ */
+static inline bool objr_compat_unlock_fault(struct vm_fault *vmf)
+{
+	if (!fault_flag_allow_retry_first(vmf->flags) || vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
+		return false;
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0) /* 6.7: or the lock of the VMA alone */
+	release_fault_lock(vmf);
+#else
+	mmap_read_unlock(vmf->vma->vm_mm);
+#endif
+	return true;
 }
 
 /* Change attributes of the inode of file; the caller holds its inode lock and write access to its filesystem. */

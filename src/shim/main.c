@@ -170,6 +170,8 @@ static int __init objr_init(void)
 static void __exit objr_exit(void)
 {
 	objr_debugfs_exit();
+	/* They may hold regions, and so inodes of the device's filesystem. */
+	objr_world_stop(objr_the_world);
 	objr_device_exit();
 	objr_world_destroy(objr_the_world);
 }

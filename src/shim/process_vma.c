@@ -17,6 +17,8 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/file.h>
+#include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/printk.h>
 #include <linux/ratelimit.h>
@@ -151,22 +153,61 @@ static int objr_vma_mprotect(struct vm_area_struct *vma, unsigned long start, un
 
 /* ---- faults and access from outside --------------------------------------------------------------------------- */
 
+/* A task in kernel mode may hold the lock of the very file that is to be written. */
+#define OBJR_KERNEL_PATIENCE_MS 1000u
+/* Waits in a row that were for nothing, before a fault gives up. */
+#define OBJR_FUTILE_MAX 3u
+
+/*
+ * Wait until files have been written, without mmap_lock: who holds the lock of a file, which the write needs, may be waiting
+ * for mmap_lock. NOPAGE: this attempt may not; the access faults anew.
+ */
+static vm_fault_t objr_fault_wait(struct vm_fault *vmf, struct objr_process_mm *pmm)
+{
+	u32 timeout = vmf->flags & FAULT_FLAG_USER ? 0 : OBJR_KERNEL_PATIENCE_MS;
+	struct file *filp = vmf->vma->vm_file;
+	struct objr_file *file = filp->private_data;
+	int error;
+
+	/* Without mmap_lock another thread may unmap it all. */
+	get_file(filp);
+	objr_process_mm_use(pmm);
+	if (!objr_compat_unlock_fault(vmf)) {
+		objr_process_mm_unuse(pmm);
+		fput(filp);
+		return VM_FAULT_NOPAGE;
+	}
+	error = objr_wait_for_writeback(file->world, timeout);
+	WRITE_ONCE(pmm->futile, error ? READ_ONCE(pmm->futile) + 1 : 0);
+	objr_process_mm_unuse(pmm);
+	fput(filp);
+	return VM_FAULT_RETRY;
+}
+
 static vm_fault_t objr_vma_resolve(struct vm_fault *vmf, u32 kind, bool present)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	struct objr_region *region = vma->vm_private_data;
 	struct objr_fault fault = { .vmf = vmf, .present = present };
+	const struct objr_file *file = vma->vm_file->private_data;
 	int error;
 
 	if (!region)
 		return VM_FAULT_SIGBUS;
 	objr_process_mm_seen(region->pmm);
-	if (vmf->flags & FAULT_FLAG_USER)
-		kind |= OBJR_FAULT_USER;
 	error = objr_mm_fault(region->pmm->core, vmf->address & PAGE_MASK, kind,
 			      objr_vm_flags(vma, vma->vm_flags), &fault);
 	switch (error) {
 	case 0:
+		if (kind & OBJR_FAULT_WRITE && objr_too_dirty(file->world) &&
+		    READ_ONCE(region->pmm->futile) < OBJR_FUTILE_MAX)
+			return objr_fault_wait(vmf, region->pmm);
+		return VM_FAULT_NOPAGE;
+	case -ENOBUFS:
+		if (READ_ONCE(region->pmm->futile) < OBJR_FUTILE_MAX)
+			return objr_fault_wait(vmf, region->pmm);
+		WRITE_ONCE(region->pmm->futile, 0);
+		return VM_FAULT_SIGBUS;
 	case -EAGAIN: /* the access itself tries again */
 		return VM_FAULT_NOPAGE;
 	case -EFAULT:

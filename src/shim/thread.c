@@ -3,6 +3,7 @@
  * thread.c: kernel threads and wait queues, for the core.
  */
 #include <linux/err.h>
+#include <linux/jiffies.h>
 #include <linux/kthread.h>
 #include <linux/sched.h>
 #include <linux/sched/task.h>
@@ -63,15 +64,20 @@ void objr_init_waitqueue(void *queue)
 	init_waitqueue_head((wait_queue_head_t *)queue);
 }
 
-int objr_wait_while_equal(void *queue, const objr_u32 *word, objr_u32 value)
+int objr_wait_while_equal(void *queue, const objr_u32 *word, objr_u32 value, objr_u32 timeout_ms)
 {
+	long left = timeout_ms ? msecs_to_jiffies(timeout_ms) : MAX_SCHEDULE_TIMEOUT;
 	wait_queue_head_t *head = queue;
 
-	if (!(current->flags & PF_KTHREAD))
-		return wait_event_killable(*head, READ_ONCE(*word) != value) ? -EINTR : 0;
+	if (!(current->flags & PF_KTHREAD)) {
+		left = wait_event_killable_timeout(*head, READ_ONCE(*word) != value, left);
+		return left > 0 ? 0 : left ? -EINTR : -ETIMEDOUT;
+	}
 	/* Idle: a thread without work is no load, and nothing that hangs. */
-	wait_event_idle(*head, READ_ONCE(*word) != value || kthread_should_stop());
-	return kthread_should_stop() ? -EINTR : 0;
+	left = wait_event_idle_timeout(*head, READ_ONCE(*word) != value || kthread_should_stop(), left);
+	if (kthread_should_stop())
+		return -EINTR;
+	return left > 0 ? 0 : -ETIMEDOUT;
 }
 
 void objr_wake_up_all(void *queue)
