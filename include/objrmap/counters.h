@@ -30,6 +30,10 @@ enum class Count : u32 {
     cow_faults,
     swap_ins, // pages read from the swap store
     swap_outs, // pages written to it
+    swap_read_errors, // pages that it could not give back as they were
+    swap_write_errors, // pages that it did not take
+    swap_readaheads, // of swap_ins, pages that nobody had asked for
+    swap_readahead_hits, // of these, pages that somebody has asked for since
     writebacks,
     write_errors, // pages that could not be written to their file
     migrations, // pages that went to another frame

@@ -167,6 +167,9 @@ protected:
     ~PageVisitor() = default;
 };
 
+// The Mm that a query of kind pid or mm names, referenced; nullptr: the reason says why there is none. No lock is held.
+Mm* get_selected_mm(World& world, const objr_query& query, Words& reason);
+
 // Visit the page of a query at or after *position; sets *position behind it. answer: visited. error: the reason says what there
 // was in its place. end: there was no more.
 Selected visit_selected(World& world, const objr_query& query, u64* position, PageVisitor& visitor, Words& reason);

@@ -6,7 +6,8 @@
 //   lock                 type          protects                                         notes
 //   -------------------  ------------  -----------------------------------------------  --------------------------------
 //   process mmap_lock    (kernel's)    the process's VMAs                               held on entry from vm_ops
-//   writeback            mutex         one write-back of a FileMapping at a time        only lock held over a VFS write
+//   writeback            mutex         one write-back of a FileMapping at a time        held over a VFS write
+//   SwapSpace::write_lock  mutex       the buffer from which a swap file is written     held over its write, too
 //   quiesce              percpu rwsem  read: every operation; write: the verifier,      never held over a VFS write
 //                                      scheme switch
 //   Mm::lock             rwsem         read: faults; write: the Vma tree, structure     fork: parent, then child (nested);
@@ -24,11 +25,13 @@
 //                                      the Vma tree and ranges                         and of clusters (unmap_nonlinear.h)
 //   registry             mutex         who comes and goes in World::mms and ::files,    may allocate inside; no page, table
 //                                      with their counters                              lock or Vma is touched
+//   compress             mutex         work memory of the compressor                     under a page lock; the kernel's
+//                                                                                       memory is taken inside
 //   Mm::upper_lock       spin          Vma::anon_vma (none -> set)
 //   PageTables' own      spin          installation of upper page-table entries
 //   PageTable::lock      spin          the 512 entries of one leaf table                fork, mremap: source, then target (nested)
 //   pte_chain            spin          the chains of some pages (by number)             migration: two, by their places (nested)
-//   SwapSpace::lock      spin          slots of the swap space, their free list
+//   SwapSpace::lock      spin          slots of the swap space, the map of free ones
 //   Pool::lock           spin          free list, LRU lists
 //
 // Rules beyond the order:

@@ -35,6 +35,8 @@ struct RevokeResult {
     enum class Destination : u32 { none, frame, swap };
     Destination to = Destination::none;
     Page* fresh = nullptr; // frame: the new one, locked and referenced for the caller
+    bool to_be_written = false; // swap: a file; the page is in the swap cache, and write_out (reclaim.h) comes next
+    SwapEntry entry{}; // of it
     u32 taken = 0; // mappings
     Certificate certificate;
 };

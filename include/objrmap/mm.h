@@ -91,6 +91,11 @@ public:
     void note_cut(Vaddr address);
     // Make the page at address present, as a fault would, without telling the MMU of it. Errors as fault.
     Status populate(Vaddr address, Access access, Patience patience = Patience::reclaim);
+    // Bring back what is swapped out at address, whatever may be done with it there; that is no use of it. ENOENT: nothing is swapped
+    // out there (any more); EFAULT; ENOMEM; EIO.
+    Status swap_in(Vaddr address);
+    // The first address from `from` on where something is swapped out; address_end(): there is none.
+    Vaddr next_swapped(Vaddr from);
     // ptrace: copy length bytes, within one page, between data (kernel memory) and the memory at address. EINVAL: over the end
     // of the page; EACCES; else as fault.
     Status access(Vaddr address, void* data, u32 length, Access access);
@@ -173,6 +178,7 @@ private:
     Status fault_in(Vma& vma, Vaddr address, Access access, void* token, FrameReserve& frames);
     Status try_fault_with_flags(Vaddr address, Access access, u32 vm_flags, void* token, FrameReserve& frames);
     Status try_populate(Vaddr address, Access access, FrameReserve& frames);
+    Status try_swap_in(Vaddr address, FrameReserve& frames);
     Status try_access(Vaddr address, void* data, u32 length, Access access, FrameReserve& frames);
     static Status try_fork(Mm& parent, Mm& child, Vaddr start, Vaddr end, objr_region* region, FrameReserve& frames);
     Status try_move(Vaddr from, Vaddr to, u64 length, objr_region* region, FrameReserve& frames);

@@ -46,6 +46,7 @@ enum class PageFlag : unsigned long {
     free = 1ul << 9,
     counted = 1ul << 10, // anonmm: the object that it names counts it
     held = 1ul << 11, // anonmm: and has a reference for it (Scheme::hold)
+    readahead = 1ul << 13, // read from swap before anybody asked for it, and nobody has yet
     maybe_dirty = 1ul << 12, // of a real file: dirty, or writable in some page table (file_mapping.h F5)
     // Not a bit: how many locked Vmas map the page (Page::lock_mapping); never set or cleared by hand.
     mlocked = 0xfffffful << 16,

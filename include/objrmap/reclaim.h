@@ -26,6 +26,7 @@ enum class Refusal : u32 {
     pinned, // somebody writes to its frame: EBUSY
     no_slot, // the swap space has no slot, or there is none
     not_written, // the swap store has taken nothing: the page is out of the page tables and in the swap cache
+    to_be_written, // no objection: it is in the swap cache, and the store is a file: write_out comes next
 };
 
 enum class UnmapMode : u32 {
@@ -40,6 +41,7 @@ struct UnmapResult {
     Refusal why = Refusal::none;
     u32 mm_id = 0; // of the mapping that refuses
     Vaddr address;
+    SwapEntry entry{}; // of a page that is to be written
     u32 taken = 0; // mappings that are gone now; in nonlinear Vmas also of other pages (unmap_nonlinear.h)
 };
 
@@ -49,7 +51,25 @@ UnmapResult try_to_unmap(World& world, Page& page, UnmapMode mode, WalkCost& cos
 
 // What `unmap` of debugfs does with a page: the whole way out. An anonymous page gets a slot, is unmapped, written and leaves the
 // swap cache, so that its frame is free when the caller lets go of it. A file's page is unmapped and stays in the page cache.
+// If the store is a file it ends with SUCCESS and to_be_written.
 UnmapResult unmap_page(World& world, Page& page, UnmapMode mode, WalkCost& cost);
+
+// ---- to a swap file (swap_out.cpp): no lock is held by the caller, quiesce neither, and no lock but SwapSpace's write_lock is held
+// over the write.
+// The contents of the page in the swap cache for this entry, which nobody maps, go to the store; then it leaves the cache. Who has come
+// for it meanwhile keeps it: that is no error. ENOSPC, EIO, ...: the page stays in the cache, dirty.
+Status write_out(World& world, SwapEntry entry);
+// unmap_page and write_out, whichever store there is. page: referenced. not_written: as of unmap_page.
+UnmapResult swap_out_page(World& world, Page& page, UnmapMode mode, WalkCost& cost);
+
+// Everything that is swapped out comes back, and no slot is given out any more. No lock is held. If that does not succeed swap
+// goes on as before: ENOMEM: the pool has no page left; EIO: unreadable; EINTR: a fatal signal; EAGAIN: processes swap faster.
+struct SwapoffResult {
+    u64 pages = 0; // brought in
+    u32 mm_id = 0; // where it ended, if it has not succeeded
+    Vaddr address;
+};
+Status swapoff(World& world, SwapoffResult& result);
 
 const char* name_of(Unmapped answer); // SUCCESS, AGAIN, FAIL
 const char* name_of(Refusal why); // in words

@@ -8,18 +8,26 @@
 // States of a slot:   free -> (add_to_cache_locked) cached, count 0 -> (duplicate) cached, count n -> (write_locked) cached and
 //   stored -> (remove_from_cache_locked) stored -> (read_locked) cached and stored -> (release of the last) free.
 //   A cached page is newer than what is stored, or equal; it is what counts.
+//   While its contents are on their way to a file (begin_write_locked to end_write) a slot is not stored, and if its last entry goes
+//   meanwhile it is ending: it has neither page nor entries and is not given out before end_write.
+//
+// Slots are given out in rising order and round again (slot_map.h): pages that leave memory one after the other are neighbours, and
+// are read together.
+//
+// What is stored has a checksum of the page, whatever the store makes of it. What does not agree with it, or cannot be read, is not
+// believed: the slot stays as it is and the reader gets EIO (spec U5).
 //
 // Invariants (numbers as in verify):
 //   W1 slot.page == p <=> p has PageFlag::swapcache and the slot's entry; the cache has one reference of p.
 //   W2 count == swap PTEs with this entry, over all page tables.
-//   W3 a slot that is not free and has no cached page is stored, and count > 0: nothing is lost.
+//   W3 a slot that is not free and has no cached page is stored, and count > 0, or is ending: nothing is lost.
 //   W4 a cached page has count > 0 whenever its page lock is free and no one has a reap() to do: with the last swap PTE the
 //      page leaves the cache, so that a page that is unmapped for good goes back to the pool.
 //   W5 a cached page whose count is > 0 is written by nobody: a mapping of it is not its only user.
 //
 // Ownership: the World's. The cache owns one reference of each cached page.
-// Locking: `lock_` guards slots and free list. Membership in the cache changes under the page lock too: who holds that
-// may believe what cached() says. Every caller but verify is under quiesce for read.
+// Locking: `lock_` guards slots and the map of those that are free. Membership in the cache changes under the page lock too: who holds that
+// may believe what cached() says. Every caller but verify and write_slot is under quiesce for read.
 // Errors: after an error nothing has changed.
 #pragma once
 
@@ -27,6 +35,7 @@
 #include "objrmap/lock.h"
 #include "objrmap/page.h"
 #include "objrmap/pool.h"
+#include "objrmap/slot_map.h"
 #include "objrmap/swap_store.h"
 
 namespace objr {
@@ -35,15 +44,16 @@ class FrameReserve;
 
 class SwapSpace : Pinned {
 public:
-    static constexpr u64 kSlotsPerMb = 256;
-
-    // mb: of slots; 0: no swap, every add_to_cache_locked says ENOSPC. ENOMEM.
-    Status create(Pool& pool, Counters& counters, u32 mb);
+    // No store: every add_to_cache_locked says ENOSPC. ENOMEM; EINVAL with a line in the log.
+    Status create(Pool& pool, Counters& counters, const SwapConfig& config);
     // All slots should be free. Idempotent.
     void destroy();
     u64 slots() const { return slot_count_; }
     u64 used() const { return used_.load(); } // slots that are not free
-    u64 bytes() const { return slot_count_ * sizeof(Cell) + store_.bytes(); } // of kernel memory
+    SwapStore::Usage usage() const; // of the store, and in bytes the tables here
+    // Swap-off: no slot is given out any more. Any context.
+    void set_enabled(bool enabled) { enabled_.store(enabled); }
+    bool enabled() const { return enabled_.load(); }
 
     // ---- swap PTEs
     void duplicate(SwapEntry entry); // one more; any context, spin locks held
@@ -74,13 +84,31 @@ public:
     // The page of this entry, from the cache or read into it (shared entries are read once, spec U5): referenced, locked,
     // uptodate. No page lock is held. Sleeps. ENOENT: no such entry any more, look at the PTE again; ENOBUFS: no page; EIO.
     Result<Page*> read_locked(SwapEntry entry, FrameReserve& frames);
-    // The contents to the store; page locked and cached. Sleeps. ENOMEM.
-    Status write_locked(Page& page);
+    // Its neighbours are read too while the pool has more free pages than that.
+    void set_readahead_floor(u32 free_pages) { readahead_floor_.store(free_pages); }
     // Does the store lack what this locked, cached page has?
     bool must_write(const Page& page) const;
+    // May write_locked be used, or must it be done in steps?
+    bool writes_at_once() const { return !store_ || store_->writes_at_once(); }
+    // The contents to the store; page locked and cached. Sleeps. ENOMEM, ENOSPC, EIO.
+    Status write_locked(Page& page);
+
+    // ---- contents, to a store whose writes wait for a filesystem: one at a time, under write_lock()
+    struct Write {
+        SwapEntry entry;
+        u64 checksum;
+    };
+    Mutex& write_lock() { return write_lock_; }
+    // page: locked, cached, must be written. Its contents go to the buffer. Its last entry may go at any moment: see States.
+    Write begin_write_locked(Page& page);
+    // The buffer to the store; under no other lock, quiesce neither. ENOSPC, EIO, ...
+    Status write_slot(const Write& write);
+    // What became of it. The page, if the slot still has one, is locked. A page that was not written is dirty.
+    void end_write(const Write& write, Status written);
 
     struct Slot { // as it is now
         bool free;
+        bool ending;
         bool stored;
         u32 count;
         Page* page;
@@ -88,29 +116,40 @@ public:
     Slot slot(u64 offset) const; // offset < slots()
 
 private:
-    static constexpr u32 kNoSlot = ~0u;
-    enum class State : u8 { free, used, freeing }; // freeing: by one thread, which has it to itself
+    enum class State : u8 { free, used, ending }; // ending: nobody's; by one thread it is made free
     struct Cell {
         Page* page; // the cached one
-        u32 count; // of a free slot: the number of the next free one
+        u64 checksum; // of what is stored
+        u32 count;
         State state;
         bool stored;
+        bool writing;
     };
-    static_assert(sizeof(Cell) == 16, "the price of a slot");
+    static_assert(sizeof(Cell) == 24, "the price of a slot");
 
     Cell& cell(SwapEntry entry) const;
+    bool end_locked(Cell& slot);
     void free_slot(SwapEntry entry);
     Status add_fresh_locked(Page& page, SwapEntry entry);
+    Status fill(SwapEntry entry, Page& page);
+    void read_ahead(SwapEntry entry);
+    void read_neighbour(SwapEntry entry);
+    void note_written(SwapEntry entry, Status written);
 
     Pool* pool_ = nullptr;
     Counters* counters_ = nullptr;
-    SwapStore store_;
+    SwapStore* store_ = nullptr; // immutable after create(); nullptr: no swap
     u64 slot_count_ = 0; // immutable after create()
     Atomic<u64> used_{0};
+    Atomic<bool> enabled_{true};
+    Atomic<u32> readahead_floor_{0};
+
+    Mutex write_lock_;
+    void* buffer_ OBJR_GUARDED_BY(write_lock_) = nullptr; // a page, for a store that does not write at once
 
     mutable SpinLock lock_;
     Cell* cells_ = nullptr; // the table is immutable, its cells guarded by lock_
-    u32 first_free_ OBJR_GUARDED_BY(lock_) = kNoSlot;
+    SlotMap free_ OBJR_GUARDED_BY(lock_);
 };
 
 } // namespace objr

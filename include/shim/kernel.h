@@ -93,6 +93,7 @@ void objr_copy_page(void *to, const void *from);
  */
 enum objr_lock_class {
 	OBJR_LOCK_WRITEBACK, /* mutex */
+	OBJR_LOCK_SWAP_WRITE, /* mutex: the buffer from which a swap file is written */
 	OBJR_LOCK_QUIESCE, /* percpu rwsem */
 	OBJR_LOCK_MM, /* rwsem */
 	OBJR_LOCK_PAGE, /* bit lock with a lockdep map of its own */
@@ -101,6 +102,7 @@ enum objr_lock_class {
 	OBJR_LOCK_ANON, /* rwsem */
 	OBJR_LOCK_TREE, /* rwsem: the Vmas of an Mm, for walks */
 	OBJR_LOCK_REGISTRY, /* mutex */
+	OBJR_LOCK_COMPRESS, /* mutex: work memory of the compressor */
 	OBJR_LOCK_UPPER_TABLE, /* spin: installation of upper-level entries, vma->anon_vma */
 	OBJR_LOCK_TABLE, /* spin: leaf page table */
 	OBJR_LOCK_PTE_CHAIN, /* spin: the chains of some pages */
@@ -207,6 +209,29 @@ void objr_warn(const char *what, const char *file, int line);
 struct objr_out;
 __attribute__((format(printf, 2, 3))) void objr_out_printf(struct objr_out *out, const char *format, ...);
 
+/* ---- compressed memory --------------------------------------------------------------------------------------- */
+
+/* Objects of 1 to 4096 bytes, packed into pages that need not be in the direct map. */
+struct objr_zs_pool;
+
+struct objr_zs_pool *objr_zs_create_pool(void); /* sleeps; NULL: no memory */
+void objr_zs_destroy_pool(struct objr_zs_pool *pool); /* every object must be back; sleeps */
+/* Sleeps, but waits for no input or output, so that memory can be compressed in order to free some. 0: no memory. */
+objr_u64 objr_zs_malloc(struct objr_zs_pool *pool, objr_u32 bytes);
+void objr_zs_free(struct objr_zs_pool *pool, objr_u64 object); /* any */
+/* The whole object, of as many bytes as it was made with. */
+void objr_zs_write(struct objr_zs_pool *pool, objr_u64 object, const void *data, objr_u32 bytes);
+void objr_zs_read(struct objr_zs_pool *pool, objr_u64 object, void *data, objr_u32 bytes);
+objr_u64 objr_zs_get_total_pages(struct objr_zs_pool *pool); /* what it has of the kernel's memory */
+
+#define OBJR_LZ4_WORK_BYTES 16640
+/* Returns the bytes written to `to`; 0: they are more than room. work: OBJR_LZ4_WORK_BYTES of any contents. */
+objr_u32 objr_lz4_compress(const void *from, objr_u32 bytes, void *to, objr_u32 room, void *work);
+/* Returns the bytes written to `to`, or a negative number: what is there was never compressed so. Stays within both. */
+objr_s32 objr_lz4_decompress(const void *from, objr_u32 bytes, void *to, objr_u32 room);
+
+objr_u64 objr_xxh64(const void *data, objr_u64 bytes); /* any */
+
 /* ---- backing files ------------------------------------------------------------------------------------------ */
 
 /* A regular file held open by the kernel side; one for each descriptor bound with OBJRMAP_IOC_FILE. */
@@ -220,6 +245,13 @@ void objr_backing_name(const struct objr_backing *backing, char *buffer, objr_u3
 int objr_backing_fill(struct objr_backing *backing, objr_u64 pgoff, void *page);
 /* Write len bytes at byte position pos. Sleeps, takes the inode lock: never under a module lock but OBJR_LOCK_WRITEBACK. */
 int objr_backing_write(struct objr_backing *backing, objr_u64 pos, const void *data, objr_u32 len);
+/*
+ * The same, and it is on its device before this returns; bytes beyond the end of the file are an error. Under OBJR_LOCK_SWAP_WRITE
+ * at most. -EIO, -ENOSPC and what else a filesystem says.
+ */
+int objr_backing_write_through(struct objr_backing *backing, objr_u64 pos, const void *data, objr_u32 len);
+/* len bytes from pos on may soon be read: begin to. Sleeps, but not until they are there. */
+void objr_backing_willneed(struct objr_backing *backing, objr_u64 pos, objr_u64 len);
 int objr_backing_sync(struct objr_backing *backing, objr_u64 first, objr_u64 last, int datasync);
 int objr_backing_truncate(struct objr_backing *backing, objr_u64 size);
 void objr_backing_put(struct objr_backing *backing); /* sleeps */

@@ -20,13 +20,18 @@ struct objr_object; /* what a descriptor is bound to: a real file or a named obj
 
 /* ---- the world ---------------------------------------------------------------------------------------------- */
 
+enum objr_swap_kind { OBJR_SWAP_PLAIN, OBJR_SWAP_LZ4 };
+
 struct objr_params {
 	objr_u32 pool_mb; /* 1 .. 1048576 */
 	objr_u32 levels; /* of the page tables: 4 or 5 */
 	const char *scheme; /* a name as objr_set_scheme takes it */
 	objr_u32 low_watermark, high_watermark; /* percent of the pool, 0 <= low <= high <= 50 */
 	objr_u32 daemons; /* 1: with the threads that reclaim and write back */
-	objr_u32 swap_mb; /* MiB of swap, 0 .. 1048576: a limit, memory is taken page by page; 0: none */
+	/* MiB, 0 .. 1048576, that swapped pages may take; a limit, taken as it is needed; 0: no swap, if there is no file */
+	objr_u32 swap_mb;
+	objr_u32 swap_kind; /* enum objr_swap_kind: pages as they are, or compressed */
+	struct objr_backing *swap_file; /* swap to this file; NULL: to memory. Consumed in every case */
 };
 
 /* -EINVAL: a bad parameter, named in the log. -ENOMEM: the pool could not be had. */
@@ -220,6 +225,9 @@ enum objr_verb {
 	OBJR_VERB_MIGRATE, /* to another frame, with all that maps it */
 	OBJR_VERB_RECLAIM, /* take pages away until so many have become free */
 	OBJR_VERB_COMPACT, /* no selector: pages to the beginning of the pool */
+	OBJR_VERB_SWAPIN, /* bring back what is swapped out at an address */
+	OBJR_VERB_SWAPOFF, /* bring back all, and swap no more */
+	OBJR_VERB_SWAPON,
 };
 #define OBJR_COMMAND_PEEK 1u /* referenced: forget nothing */
 struct objr_command {

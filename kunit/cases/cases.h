@@ -259,6 +259,35 @@
 	CASE(swap_none) \
 	CASE(swap_entry_words)
 
+/* swap_stores.cpp: slots and what is kept of pages, without processes. */
+#define OBJR_CASES_SWAP_STORES(CASE) \
+	CASE(swap_slots_against_naive) \
+	CASE(spec_U5_lz4_keeps_every_kind) \
+	CASE(spec_U5_lz4_limit) \
+	CASE(spec_U5_lz4_failing_allocations) \
+	CASE(swap_file_sizes)
+
+/* swap_out.cpp: pages out and in again, whatever they are kept in. */
+#define OBJR_CASES_SWAP_OUT(CASE) \
+	CASE(spec_U5_rounds_over_lz4) \
+	CASE(spec_U5_rounds_over_a_file) \
+	CASE(spec_U5_corrupted_contents) \
+	CASE(spec_U5_file_cut_short) \
+	CASE(spec_U5_read_errors) \
+	CASE(spec_U5_write_errors) \
+	CASE(spec_U5_lz4_full) \
+	CASE(spec_U5_steps_of_a_write) \
+	CASE(spec_U5_entry_goes_during_a_write) \
+	CASE(spec_U5_page_changes_during_a_write) \
+	CASE(spec_U5_stores_with_failing_allocations) \
+	CASE(swap_readahead) \
+	CASE(swap_readahead_evicts_nothing) \
+	CASE(swap_readahead_of_what_is_bad) \
+	CASE(swap_off_and_on) \
+	CASE(swap_off_without_memory) \
+	CASE(swap_off_and_unreadable) \
+	CASE(command_swapin)
+
 /* unmap.cpp: try_to_unmap, swap entries and the way back, locked memory, pins. */
 #define OBJR_CASES_UNMAP(CASE) \
 	CASE(spec_C11_anon_entry_becomes_a_swap_entry) \
@@ -431,6 +460,8 @@
 	EACH(advise, OBJR_CASES_ADVISE) \
 	EACH(nonlinear, OBJR_CASES_NONLINEAR) \
 	EACH(swap, OBJR_CASES_SWAP)	\
+	SUITE(swap_stores, OBJR_CASES_SWAP_STORES) \
+	EACH(swap_out, OBJR_CASES_SWAP_OUT) \
 	EACH(unmap, OBJR_CASES_UNMAP)	\
 	SUITE(unmap_rules, OBJR_CASES_UNMAP_RULES) \
 	EACH(reclaim, OBJR_CASES_RECLAIM) \

@@ -14,12 +14,16 @@ static const char* scheme_of(const objr_test* test) {
     return wanted ? wanted : scheme_name(0);
 }
 
-TestWorld::TestWorld(objr_test* test, u32 pool_mb, u32 levels, const char* scheme, u32 swap_mb) : test_(test) {
-    const objr_params params = {
-        .pool_mb = pool_mb, .levels = levels, .scheme = scheme ? scheme : scheme_of(test), .swap_mb = swap_mb};
-    Result<World*> world = World::create(params);
+TestWorld::TestWorld(objr_test* test, u32 pool_mb, u32 levels, const char* scheme, u32 swap_mb)
+    : TestWorld(test, {.pool_mb = pool_mb, .levels = levels, .scheme = scheme, .swap_mb = swap_mb}) {}
+
+TestWorld::TestWorld(objr_test* test, const objr_params& params) : test_(test) {
+    objr_params used = params;
+    used.scheme = params.scheme ? params.scheme : scheme_of(test);
+    Result<World*> world = World::create(used);
     if (world) {
         world_ = *world;
+        world_->swap.set_readahead_floor(~0u); // none: tests count what is read
     } else {
         objr_test_fail(test, __FILE__, __LINE__, "no world could be made");
     }

@@ -28,6 +28,7 @@ class TestWorld : Pinned {
 public:
     // scheme nullptr: the one the runner wants this run to be made under, else the default.
     explicit TestWorld(objr_test* test, u32 pool_mb = 1, u32 levels = 4, const char* scheme = nullptr, u32 swap_mb = 1);
+    TestWorld(objr_test* test, const objr_params& params);
     ~TestWorld();
 
     explicit operator bool() const { return world_ != nullptr; }

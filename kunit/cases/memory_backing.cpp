@@ -220,6 +220,13 @@ int objr_backing_write(objr_backing* backing, objr_u64 pos, const void* data, ob
     return 0;
 }
 
+int objr_backing_write_through(objr_backing* backing, objr_u64 pos, const void* data, objr_u32 len) {
+    const objr_u64 size = objr_memory_file_size(backing->file);
+    return pos > size || len > size - pos ? -OBJR_EIO : objr_backing_write(backing, pos, data, len);
+}
+
+void objr_backing_willneed(objr_backing*, objr_u64, objr_u64) { objr_might_sleep(); }
+
 int objr_backing_sync(objr_backing* backing, objr_u64, objr_u64, int) {
     objr_might_sleep();
     Locked locked(backing->file);

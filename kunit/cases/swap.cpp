@@ -277,7 +277,7 @@ OBJR_TEST(swap_none) {
     Result<World*> world = World::create(params);
     OBJR_ASSERT(world);
     OBJR_EXPECT_EQ(world->swap.slots(), 0);
-    OBJR_EXPECT_EQ(world->swap.bytes(), 0);
+    OBJR_EXPECT_EQ(world->swap.usage().bytes, 0);
     (*world)->destroy();
     const objr_params too_much = {.pool_mb = 1, .levels = 4, .scheme = "classic", .swap_mb = (1u << 20) + 1};
     OBJR_EXPECT_EQ(World::create(too_much).as_int(), -OBJR_EINVAL);

@@ -11,15 +11,15 @@ namespace objr::test {
 // Once, as the command does it. The page is in use.
 inline UnmapResult unmap_once(TestWorld& world, Page& page) {
     UnmapResult result;
-    SharedGuard quiesce(world->quiesce);
-    if (!world->pool.try_get(page)) {
-        return result;
-    }
     {
-        PageLock lock(page);
-        WalkCost cost;
-        result = unmap_page(*world, page, UnmapMode::reclaim, cost);
+        SharedGuard quiesce(world->quiesce);
+        if (!world->pool.try_get(page)) {
+            return result;
+        }
     }
+    WalkCost cost;
+    result = swap_out_page(*world, page, UnmapMode::reclaim, cost);
+    SharedGuard quiesce(world->quiesce);
     world->pool.put(page);
     return result;
 }

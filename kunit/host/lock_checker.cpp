@@ -32,8 +32,10 @@ thread_local ThreadState self;
 const char* name_of(objr_lock_class cls) {
     switch (cls) {
     case OBJR_LOCK_WRITEBACK: return "writeback";
+    case OBJR_LOCK_SWAP_WRITE: return "swap write";
     case OBJR_LOCK_QUIESCE: return "quiesce";
     case OBJR_LOCK_REGISTRY: return "registry";
+    case OBJR_LOCK_COMPRESS: return "compress";
     case OBJR_LOCK_MM: return "mm";
     case OBJR_LOCK_PAGE: return "page";
     case OBJR_LOCK_ZAP_GRACE: return "zap grace";

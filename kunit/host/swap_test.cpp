@@ -4,6 +4,7 @@
 // with live switches. A process's memory is private: each thread knows every word that its process must see.
 #include "threads.h"
 
+#include "../cases/memory_backing.h"
 #include "../cases/unmap_fixture.h"
 #include "objrmap/text.h"
 
@@ -111,10 +112,19 @@ void unmap_any(TestWorld& world, Random& random) {
     unmap_once(world, world->pool.page(static_cast<u32>(random.below(world->pool.size()))));
 }
 
-void run_threads(const char* scheme, bool switching) {
+// Swap is taken away and given back while others use it.
+void swap_off_and_on(TestWorld& world) {
+    SwapoffResult result;
+    static_cast<void>(swapoff(*world, result)); // others may be faster
+    world->swap.set_enabled(true);
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+}
+
+void run_threads(objr_params params, bool switching, bool swapping_off = false) {
     objr_test body;
     objr_test* test = &body;
-    TestWorld world(test, 2, 4, scheme);
+    TestWorld world(test, params);
+    world->swap.set_readahead_floor(swapping_off ? 0 : ~0u);
     std::atomic<u64> steps{0};
     {
         Memory::Dead dead[2]; // one for each thread
@@ -131,6 +141,7 @@ void run_threads(const char* scheme, bool switching) {
         for (int i = 0; i < 2; i++)
             threads.run([&world](Random& random) { unmap_any(world, random); });
         threads.run([&world](Random&) { expect_verified(world.handle()); });
+        if (swapping_off) threads.run([&world](Random&) { swap_off_and_on(world); });
         if (switching)
             threads.run([&world](Random& random) {
                 WordsOf<120> reason;
@@ -143,13 +154,34 @@ void run_threads(const char* scheme, bool switching) {
         second.expect_all();
     }
     EXPECT_GT(steps, 0u);
-    EXPECT_GT(world->counters.sum(Count::swap_outs), 0);
-    EXPECT_GT(world->counters.sum(Count::swap_ins), 0);
+    if (!swapping_off) { // else it may be off all the time
+        EXPECT_GT(world->counters.sum(Count::swap_outs), 0);
+        EXPECT_GT(world->counters.sum(Count::swap_ins), 0);
+    }
 }
 
-TEST_P(SwapUnder, spec_U5_pages_taken_while_processes_run) { run_threads(GetParam(), false); }
+objr_params plain(const char* scheme) { return {.pool_mb = 2, .levels = 4, .scheme = scheme, .swap_mb = 1}; }
+objr_params over_lz4(const char* scheme) {
+    return {.pool_mb = 2, .levels = 4, .scheme = scheme, .swap_mb = 1, .swap_kind = OBJR_SWAP_LZ4};
+}
 
-TEST(Swap, spec_U5_pages_taken_while_schemes_are_switched) { run_threads("chain", true); }
+void run_over_a_file(const char* scheme, bool swapping_off) {
+    objr_memory_file* file = objr_memory_file_create("swapfile", 1 << 20, 1 << 20, 3);
+    ASSERT_NE(file, nullptr);
+    run_threads({.pool_mb = 2, .levels = 4, .scheme = scheme, .swap_file = objr_memory_file_open(file, 1)}, false,
+                swapping_off);
+    objr_memory_file_destroy(file);
+}
+
+TEST_P(SwapUnder, spec_U5_pages_taken_while_processes_run) { run_threads(plain(GetParam()), false); }
+
+TEST_P(SwapUnder, spec_U5_pages_over_lz4_while_swap_goes_off_and_on) { run_threads(over_lz4(GetParam()), false, true); }
+
+TEST_P(SwapUnder, spec_U5_pages_over_a_file_while_processes_run) { run_over_a_file(GetParam(), false); }
+
+TEST(Swap, spec_U5_pages_over_a_file_while_swap_goes_off_and_on) { run_over_a_file("chain", true); }
+
+TEST(Swap, spec_U5_pages_taken_while_schemes_are_switched) { run_threads(plain("chain"), true); }
 
 // Who waits for the lock of a cached page looks again: the page may have left the cache, and its frame be somebody else's.
 TEST(Swap, spec_U5_a_page_that_was_waited_for_is_looked_at_again) {

@@ -48,8 +48,29 @@ CASE_LIMIT(module_reload_and_parameters, 120) {
         CHECK(becomes([] { return unload_module() == 0; }));
         CHECK(access(OBJRMAP_DEVICE, F_OK) != 0);
         CHECK(access(objr::kDebugfs.c_str(), F_OK) != 0);
-        for (const char* wrong : {"pool_mb=0", "pool_mb=-1", "pool_mb=x", "pool_mb=", "pool_mb=1048577", "pool_mb=64k",
-                                  "scheme=none", "scheme=", "mode=rw", "mode=99999", "pool_mb=99999999999999999999"}) {
+        for (const char* wrong : {"pool_mb=0",
+                                  "pool_mb=-1",
+                                  "pool_mb=x",
+                                  "pool_mb=",
+                                  "pool_mb=1048577",
+                                  "pool_mb=64k",
+                                  "scheme=none",
+                                  "scheme=",
+                                  "mode=rw",
+                                  "mode=99999",
+                                  "pool_mb=99999999999999999999",
+                                  "swap=",
+                                  "swap=lz4:",
+                                  "swap=lz4:0",
+                                  "swap=lz4:x",
+                                  "swap=lz4:1048577",
+                                  "swap=lz4x",
+                                  "swap=memory:-1",
+                                  "swap=zram",
+                                  "swap=file",
+                                  "swap=/tmp",
+                                  "swap=/dev/null",
+                                  "swap=/etc/fstab"}) { // /etc/fstab: too small
             if (round) break; // once is enough
             errno = 0;
             if (load_module(wrong) == 0 || errno != EINVAL) {

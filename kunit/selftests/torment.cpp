@@ -43,6 +43,8 @@ std::string words_of(const Board& board, Random& random, unsigned verb) {
     switch (verb) {
     case kReclaim: return name + " " + std::to_string(1 + random() % (board.pool / 8));
     case kCompact: return name;
+    case kSwapin: // what is swapped out has no page: any place in any address space
+        return name + " mm " + std::to_string(1 + random() % 64) + " addr 0x" + std::to_string(random() % 100) + "000";
     case kReferenced: return name + " " + range_of(board, random, 32) + (random() % 2 ? " peek" : "");
     case kMkclean:
         if (random() % 2) break;
@@ -55,7 +57,8 @@ std::string words_of(const Board& board, Random& random, unsigned verb) {
 
 // What may be answered when it cannot be done just now.
 bool not_now(int error) {
-    return error == ENOENT || error == EAGAIN || error == EBUSY || error == ENOMEM || error == ENOSPC;
+    return error == ENOENT || error == EAGAIN || error == EBUSY || error == ENOMEM || error == ENOSPC ||
+           error == EFAULT; // swapin: nothing is mapped there
 }
 
 void command_once(Board& board, Random& random) {

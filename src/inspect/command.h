@@ -33,6 +33,9 @@ struct Outcome {
     s32 error = 0; // failed: -errno
 };
 
+// swapin, swapoff, swapon (command_swap.cpp): 0 or -errno, of which the text says why.
+s32 run_swap_command(World& world, const objr_command& command, objr_out* out);
+
 class Report : Pinned {
 public:
     Report(const objr_command& command, objr_out* out) : command_(command), out_(out) {}

@@ -2,7 +2,7 @@
 // The words of commands.
 //
 //   referenced SEL [peek] | unmap SEL | mkclean SEL | revoke SEL | migrate SEL | compact | reclaim N        SEL: a selector of query_parse.cpp
-//   and behind each: json
+//   swapin pid P addr X | swapin mm M addr X | swapoff | swapon          and behind each: json
 #include "command.h"
 #include "query_parser.h"
 
@@ -11,7 +11,7 @@ namespace objr {
 namespace {
 
 // What comes behind a verb.
-enum class Argument { pages, number, nothing };
+enum class Argument { pages, address, number, nothing };
 
 struct Verb {
     const char* name;
@@ -26,6 +26,9 @@ constexpr Verb kVerbs[] = {
     {"migrate", OBJR_VERB_MIGRATE},
     {"compact", OBJR_VERB_COMPACT, Argument::nothing},
     {"reclaim", OBJR_VERB_RECLAIM, Argument::number},
+    {"swapin", OBJR_VERB_SWAPIN, Argument::address},
+    {"swapoff", OBJR_VERB_SWAPOFF, Argument::nothing},
+    {"swapon", OBJR_VERB_SWAPON, Argument::nothing},
 };
 
 // ", " between them, " or " before the last.
@@ -62,6 +65,10 @@ bool parse_argument(SelectorParser& parser, Argument argument, objr_query& query
     switch (argument) {
     case Argument::pages:
         return parser.next(word) ? parser.selector(word) : parser.bad(word, SelectorParser::kSelectors);
+    case Argument::address: // what is swapped out is no page: it can only be named by its place
+        parser.next(word);
+        return word.is("pid") || word.is("mm") ? parser.selector(word)
+                                               : parser.bad(word, "pid P addr X or mm M addr X");
     case Argument::number: return parser.number(query.first);
     case Argument::nothing: break;
     }

@@ -19,6 +19,8 @@ public:
         outcome_.state = Outcome::State::free;
         outcome_.facts.number = world.pool.number(page);
     }
+    // What a visit could not do under its locks: the write to a swap file.
+    void finish(World& world);
     const Outcome& outcome() const { return outcome_; }
     const UseRows& rows() const { return rows_; } // referenced: who maps it
 
@@ -116,6 +118,16 @@ PageVisitor::Step Runner::visit(World& world, Page& page) {
     return Step::done;
 }
 
+void Runner::finish(World& world) {
+    if (outcome_.unmapped.why == Refusal::to_be_written) {
+        outcome_.unmapped.why = write_out(world, outcome_.unmapped.entry) ? Refusal::none : Refusal::not_written;
+    }
+    if (outcome_.revoke.to_be_written && !write_out(world, outcome_.revoke.entry)) {
+        outcome_.error = -OBJR_EIO;
+        outcome_.state = Outcome::State::failed;
+    }
+}
+
 // Run on all that is selected. A page in nobody's use is worth a line only if it was asked for by itself.
 s32 run(World& world, const objr_command& command, Report& report) {
     const bool range = kind_of(command.query) == QueryKind::range;
@@ -132,6 +144,7 @@ s32 run(World& world, const objr_command& command, Report& report) {
         if (selected == Selected::end) {
             break;
         }
+        runner.finish(world);
         const Outcome& outcome = runner.outcome();
         if (selected == Selected::error) {
             report.error(reason.words.c_str());
@@ -184,6 +197,9 @@ extern "C" int objr_run_command(objr_world* world, const objr_command* command, 
     switch (command->verb) {
     case OBJR_VERB_RECLAIM: return reclaim(world_of(world), command->query.first, report);
     case OBJR_VERB_COMPACT: return compact(world_of(world), report);
+    case OBJR_VERB_SWAPIN:
+    case OBJR_VERB_SWAPOFF:
+    case OBJR_VERB_SWAPON: return run_swap_command(world_of(world), *command, out);
     default: return run(world_of(world), *command, report);
     }
 }

@@ -73,21 +73,6 @@ Selected answer_at(World& world, Mm& mm, u64 address, PageVisitor& visitor, Word
     return found ? Selected::answer : Selected::error;
 }
 
-Selected select_mm(World& world, const objr_query& query, PageVisitor& visitor, Words& reason) {
-    u64 id = query.first;
-    Mm* mm = world.get_mm_from(id);
-    Selected result = Selected::error;
-    if (mm && id == query.first) {
-        result = answer_at(world, *mm, query.address, visitor, reason);
-    } else {
-        reason.add("no mm ").decimal(query.first).add(": the file mms lists them");
-    }
-    if (mm) {
-        mm->put();
-    }
-    return result;
-}
-
 Mm* mm_of_process(World& world, u64 process) {
     for (u64 id = 0;; id++) {
         Mm* mm = world.get_mm_from(id);
@@ -99,15 +84,35 @@ Mm* mm_of_process(World& world, u64 process) {
     }
 }
 
-Selected select_pid(World& world, const objr_query& query, PageVisitor& visitor, Words& reason) {
-    const u64 process = objr_mm_of_pid(static_cast<u32>(query.first));
+Mm* get_mm_of_pid(World& world, u64 pid, Words& reason) {
+    const u64 process = objr_mm_of_pid(static_cast<u32>(pid));
     if (process == 0) {
-        reason.add("no process ").decimal(query.first).add(" with an address space");
-        return Selected::error;
+        reason.add("no process ").decimal(pid).add(" with an address space");
+        return nullptr;
     }
     Mm* mm = mm_of_process(world, process);
     if (!mm) {
-        reason.add("pid ").decimal(query.first).add(" maps nothing of the pool");
+        reason.add("pid ").decimal(pid).add(" maps nothing of the pool");
+    }
+    return mm;
+}
+
+Mm* get_mm_of_id(World& world, u64 wanted, Words& reason) {
+    u64 id = wanted;
+    Mm* mm = world.get_mm_from(id);
+    if (mm && id == wanted) {
+        return mm;
+    }
+    reason.add("no mm ").decimal(wanted).add(": the file mms lists them");
+    if (mm) {
+        mm->put();
+    }
+    return nullptr;
+}
+
+Selected select_address(World& world, const objr_query& query, PageVisitor& visitor, Words& reason) {
+    Mm* mm = get_selected_mm(world, query, reason);
+    if (!mm) {
         return Selected::error;
     }
     const Selected result = answer_at(world, *mm, query.address, visitor, reason);
@@ -205,6 +210,11 @@ void find_owners(Answer& answer) {
 
 } // namespace
 
+Mm* get_selected_mm(World& world, const objr_query& query, Words& reason) {
+    return kind_of(query) == QueryKind::pid ? get_mm_of_pid(world, query.first, reason)
+                                            : get_mm_of_id(world, query.first, reason);
+}
+
 void answer_page(World& world, u32 number, Answer& answer) {
     AnswerTaker taker(answer);
     visit_number(world, number, taker);
@@ -233,8 +243,8 @@ Selected visit_selected(World& world, const objr_query& query, u64* position, Pa
     switch (kind) {
     case QueryKind::pfn: return select_pfn(world, query.first, visitor, words);
     case QueryKind::page: return select_page(world, query.first, visitor, words);
-    case QueryKind::pid: return select_pid(world, query, visitor, words);
-    case QueryKind::mm: return select_mm(world, query, visitor, words);
+    case QueryKind::pid:
+    case QueryKind::mm: return select_address(world, query, visitor, words);
     default: break;
     }
     words.add(query.message[0] != '\0' ? query.message : "nothing selected");

@@ -29,6 +29,7 @@ using namespace objr;
 // Names of the interface that have no subject yet (migration) are there with their true value, 0.
 extern "C" void objr_show_stats(objr_world* opaque, objr_out* out) {
     const World& world = world_of(opaque);
+    const SwapStore::Usage swap = world.swap.usage();
     StatsText text(world, out);
     text.line("pool_pages", world.pool.size());
     text.line("free_pages", world.pool.free_pages());
@@ -55,6 +56,13 @@ extern "C" void objr_show_stats(objr_world* opaque, objr_out* out) {
     text.line("cow_faults", Count::cow_faults);
     text.line("swap_ins", Count::swap_ins);
     text.line("swap_outs", Count::swap_outs);
+    text.line("swap_slots", world.swap.slots());
+    text.line("swap_bytes_stored", swap.stored);
+    text.line("swap_incompressible", swap.incompressible);
+    text.line("swap_read_errors", Count::swap_read_errors);
+    text.line("swap_write_errors", Count::swap_write_errors);
+    text.line("swap_readaheads", Count::swap_readaheads);
+    text.line("swap_readahead_hits", Count::swap_readahead_hits);
     text.line("writebacks", Count::writebacks);
     text.line("write_errors", Count::write_errors);
     text.line("migrations", Count::migrations);
@@ -66,7 +74,7 @@ extern "C" void objr_show_stats(objr_world* opaque, objr_out* out) {
     text.line("rmap_hits", Count::rmap_hits);
     text.line("rmap_false_hits", Count::rmap_false_hits);
     text.line("bytes_page", world.pool.bytes());
-    text.line("bytes_swap", world.swap.bytes());
+    text.line("bytes_swap", swap.bytes);
     text.line("bytes_vma", text.count(Count::vmas) * sizeof(Vma));
     text.line("bytes_mm", text.count(Count::mms) * sizeof(Mm));
     text.line("bytes_anon_vma", text.count(Count::anon_vmas) * sizeof(AnonVma));

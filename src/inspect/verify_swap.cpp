@@ -25,6 +25,11 @@ bool Verifier::check_slot(u64 offset) {
         return found == 0 || OBJR_BAD("W2: slot %llu is free, %u swap PTEs name it", offset, found);
     }
     swapped_pages_++;
+    if (slot.ending) { // its contents are still on their way to a file
+        return (found == 0 && !slot.page) ||
+               OBJR_BAD("W3: slot %llu is ending, %u swap PTEs name it and %s page is cached", offset, found,
+                        slot.page ? "a" : "no");
+    }
     swapcache_pages_ += slot.page ? 1 : 0;
     if (slot.count != found) {
         return OBJR_BAD("W2: slot %llu counts %u swap PTEs, the page tables have %u", offset, slot.count, found);

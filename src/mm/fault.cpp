@@ -19,9 +19,11 @@ static bool same_mapping(Pte a, Pte b) {
 // One fault of one address. Results in a page that is mapped, locked and referenced, or an error.
 class FaultHandler : Pinned {
 public:
-    FaultHandler(Mm& mm, Vma& vma, Vaddr address, Access access, FrameReserve& frames)
-        : mm_(mm), world_(mm.world()), vma_(vma), address_(address), write_(access == Access::write), frames_(frames),
-          reserve_(mm.world()) {}
+    enum class Use : u64 { no = 0, yes = Pte::kAccessed }; // somebody waits for it to use it
+
+    FaultHandler(Mm& mm, Vma& vma, Vaddr address, Access access, FrameReserve& frames, Use use = Use::yes)
+        : mm_(mm), world_(mm.world()), vma_(vma), address_(address), write_(access == Access::write), use_(use),
+          frames_(frames), reserve_(mm.world()) {}
 
     struct Mapped {
         Page* page; // locked, referenced
@@ -58,6 +60,7 @@ private:
     Vma& vma_;
     const Vaddr address_;
     const bool write_;
+    const Use use_;
     FrameReserve& frames_;
     bool major_ = false; // something was read
     PageTable* table_ = nullptr;
@@ -360,7 +363,8 @@ void FaultHandler::let_go(Page* page) {
 }
 
 u64 FaultHandler::rights(bool writable) const {
-    return Pte::kUser | Pte::kAccessed | (writable ? Pte::kWrite : 0) | (write_ ? Pte::kDirty : 0) |
+    const bool any = vma_.has(VmFlag::read) || vma_.has(VmFlag::write) || vma_.has(VmFlag::exec);
+    return (any ? Pte::kUser : 0) | static_cast<u64>(use_) | (writable ? Pte::kWrite : 0) | (write_ ? Pte::kDirty : 0) |
            (vma_.has(VmFlag::exec) ? 0 : Pte::kNoExecute) | (vma_.has(VmFlag::locked) ? Pte::kLocked : 0);
 }
 
@@ -464,6 +468,33 @@ Status Mm::try_populate(Vaddr address, Access access, FrameReserve& frames) {
     if (mapped.replaced) {
         mmu_.zap(vma->region, address, address + kPageSize, OBJR_MMAP_LOCK_NOT_HELD);
     }
+    FaultHandler::finish(world_, mapped);
+    return {};
+}
+
+Status Mm::swap_in(Vaddr address) {
+    FrameReserve frames(world_, Patience::files);
+    return with_frames(frames, [&] { return try_swap_in(page_start(address), frames); });
+}
+
+Status Mm::try_swap_in(Vaddr address, FrameReserve& frames) {
+    SharedGuard quiesce(world_.quiesce);
+    SharedGuard guard(lock_);
+    Vma* vma = find(address);
+    if (!vma) {
+        return Errno{OBJR_EFAULT};
+    }
+    PageTable* table = tables_.leaf(address);
+    bool swapped = false;
+    if (table) {
+        Guard table_guard(table->lock);
+        swapped = table->get(address).is_swap();
+    }
+    if (!swapped) {
+        return Errno{OBJR_ENOENT};
+    }
+    FaultHandler handler(*this, *vma, address, Access::read, frames, FaultHandler::Use::no);
+    FaultHandler::Mapped mapped = OBJR_TRY(handler.run());
     FaultHandler::finish(world_, mapped);
     return {};
 }

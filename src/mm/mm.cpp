@@ -246,4 +246,23 @@ void Mm::take_entry(PageTable& table, Vaddr address, EntryBatch& batch) {
     }
 }
 
+// ---- what is swapped out
+
+Vaddr Mm::next_swapped(Vaddr from) {
+    SharedGuard quiesce(world_.quiesce);
+    SharedGuard guard(lock_);
+    for (Vma* vma = first_from(from); vma; vma = next(*vma)) {
+        for (auto part = tables_.first_part(max(from, vma->start), vma->end); part.table;
+             part = tables_.first_part(part.end, vma->end)) {
+            Guard table_guard(part.table->lock);
+            for (Vaddr at = part.start; at < part.end; at += kPageSize) {
+                if (part.table->get(at).is_swap()) {
+                    return at;
+                }
+            }
+        }
+    }
+    return address_end();
+}
+
 } // namespace objr

@@ -20,38 +20,45 @@ static void construct_anon_mm(void* memory) {
 static constexpr u32 kMaxWatermark = 50; // percent
 static constexpr u32 kMaxSwapMb = 1u << 20;
 
-Result<World*> World::create(const objr_params& params) {
-    Scheme* scheme = find_scheme(params.scheme);
-    if (!scheme) {
+static bool params_are_good(const objr_params& params) {
+    if (!find_scheme(params.scheme)) {
         objr_printk(OBJR_ERR, "scheme=%s is not known; there is:\n", params.scheme);
         for (u32 i = 0; scheme_name(i); i++) {
             objr_printk(OBJR_ERR, "  scheme=%s\n", scheme_name(i));
         }
-        return Errno{OBJR_EINVAL};
+        return false;
     }
     if (params.pool_mb == 0 || params.pool_mb > Pool::kMaxMb) {
         objr_printk(OBJR_ERR, "pool_mb=%u is out of range: take 1 to %u MiB\n", params.pool_mb, Pool::kMaxMb);
-        return Errno{OBJR_EINVAL};
+        return false;
     }
     if (params.swap_mb > kMaxSwapMb) {
         objr_printk(OBJR_ERR, "swap of %u MiB is out of range: take 0 (none) to %u MiB\n", params.swap_mb, kMaxSwapMb);
-        return Errno{OBJR_EINVAL};
+        return false;
     }
     if (params.low_watermark > params.high_watermark || params.high_watermark > kMaxWatermark) {
         objr_printk(OBJR_ERR, "watermarks of %u and %u percent do not go: take 0 <= low <= high <= %u\n",
                     params.low_watermark, params.high_watermark, kMaxWatermark);
-        return Errno{OBJR_EINVAL};
+        return false;
     }
     if (params.levels != 4 && params.levels != 5) {
         objr_printk(OBJR_ERR, "page tables of %u levels are not known: 4 or 5\n", params.levels);
-        return Errno{OBJR_EINVAL};
+        return false;
     }
-    void* memory = objr_kvzalloc(sizeof(World));
+    return true;
+}
+
+Result<World*> World::create(const objr_params& params) {
+    const bool good = params_are_good(params);
+    void* memory = good ? objr_kvzalloc(sizeof(World)) : nullptr;
     if (!memory) {
-        return Errno{OBJR_ENOMEM};
+        if (params.swap_file) {
+            objr_backing_put(params.swap_file);
+        }
+        return Errno{good ? OBJR_ENOMEM : OBJR_EINVAL};
     }
     World* world = new (memory) World;
-    world->set_scheme(*scheme);
+    world->set_scheme(*find_scheme(params.scheme));
     world->levels = params.levels;
     if (Status status = world->init(params); !status) {
         world->destroy();
@@ -66,6 +73,8 @@ Status World::init(const objr_params& params) {
     mms.init();
     files.init();
     anon_vmas.init();
+    OBJR_TRY_STATUS(
+        swap.create(pool, counters, {params.swap_kind, params.swap_mb, params.swap_file})); // consumes the file
     OBJR_TRY_STATUS(Status::from_int(quiesce.init(OBJR_LOCK_QUIESCE)));
     has_quiesce_ = true;
     OBJR_TRY_STATUS(mm_cache.create("mm"));
@@ -73,13 +82,13 @@ Status World::init(const objr_params& params) {
     OBJR_TRY_STATUS(table_cache.create("page_table"));
     OBJR_TRY_STATUS(file_cache.create("file_mapping"));
     OBJR_TRY_STATUS(anon_vma_cache.create_typesafe("anon_vma", construct_anon_vma));
-    OBJR_TRY_STATUS(swap.create(pool, counters, params.swap_mb));
     OBJR_TRY_STATUS(avc_cache.create("anon_vma_chain"));
     OBJR_TRY_STATUS(anon_mm_cache.create_typesafe("anon_mm", construct_anon_mm));
     OBJR_TRY_STATUS(chain_block_cache.create("pte_chain"));
     OBJR_TRY_STATUS(pool.create(params.pool_mb));
     low_pages = static_cast<u32>(static_cast<u64>(pool.size()) * params.low_watermark / 100);
     high_pages = static_cast<u32>(static_cast<u64>(pool.size()) * params.high_watermark / 100);
+    swap.set_readahead_floor(max(low_pages, pool.size() / 16));
     OBJR_TRY_STATUS(scheme().start(*this));
     started_ = true;
     return params.daemons != 0 ? start_daemons() : Status();

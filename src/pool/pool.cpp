@@ -139,7 +139,7 @@ bool Pool::put(Page& page) {
     page.index = 0;
     page.private_word = 0;
     for (PageFlag flag : {PageFlag::dirty, PageFlag::referenced, PageFlag::uptodate, PageFlag::swapcache, PageFlag::lru,
-                          PageFlag::anon_exclusive}) {
+                          PageFlag::anon_exclusive, PageFlag::readahead}) {
         if (page.has(flag)) {
             page.clear(flag);
         }

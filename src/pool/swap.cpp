@@ -7,34 +7,49 @@ namespace objr {
 
 // ---- creation and destruction
 
-Status SwapSpace::create(Pool& pool, Counters& counters, u32 mb) {
+OBJR_THREAD(no_thread_safety_analysis)
+Status SwapSpace::create(Pool& pool, Counters& counters, const SwapConfig& config) {
     pool_ = &pool;
     counters_ = &counters;
     lock_.init(OBJR_LOCK_SWAP);
-    if (mb == 0) {
+    write_lock_.init(OBJR_LOCK_SWAP_WRITE);
+    store_ = OBJR_TRY(SwapStore::create(config));
+    if (!store_) {
         return {};
     }
-    const u64 slots = mb * kSlotsPerMb;
+    const u64 slots = store_->slots();
     cells_ = static_cast<Cell*>(objr_kvzalloc(slots * sizeof(Cell)));
-    if (!cells_) {
+    buffer_ = store_->writes_at_once() ? nullptr : objr_alloc_pages(0);
+    if (!cells_ || (!buffer_ && !store_->writes_at_once())) {
         return Errno{OBJR_ENOMEM};
     }
-    OBJR_TRY_STATUS(store_.create(slots));
+    OBJR_TRY_STATUS(free_.create(slots));
     slot_count_ = slots;
-    Guard guard(lock_);
-    for (u64 i = slots; i-- != 0;) { // the lowest is given out first
-        cells_[i].count = first_free_;
-        first_free_ = static_cast<u32>(i);
-    }
     return {};
 }
 
+OBJR_THREAD(no_thread_safety_analysis)
 void SwapSpace::destroy() {
     OBJR_WARN_ON(used() != 0);
-    store_.destroy();
+    if (store_) {
+        store_->destroy();
+        store_ = nullptr;
+    }
     objr_kvfree(cells_);
     cells_ = nullptr;
+    if (buffer_) {
+        objr_free_pages(buffer_, 0);
+        buffer_ = nullptr;
+    }
+    free_.destroy();
     slot_count_ = 0;
+}
+
+OBJR_THREAD(no_thread_safety_analysis)
+SwapStore::Usage SwapSpace::usage() const {
+    SwapStore::Usage usage = store_ ? store_->usage() : SwapStore::Usage{};
+    usage.bytes += slot_count_ * sizeof(Cell) + free_.bytes() + (buffer_ ? kPageSize : 0);
+    return usage;
 }
 
 SwapSpace::Cell& SwapSpace::cell(SwapEntry entry) const {
@@ -42,14 +57,20 @@ SwapSpace::Cell& SwapSpace::cell(SwapEntry entry) const {
     return cells_[entry.offset];
 }
 
-// The caller has set State::freeing, under lock_: nobody else comes near it until it is in the free list.
+// Nobody needs the slot any more. True: the caller owes a free_slot, once lock_ is free; else end_write does it.
+bool SwapSpace::end_locked(Cell& slot) {
+    slot.state = State::ending;
+    return !slot.writing;
+}
+
+// The slot is ending: nobody comes near it until it is in the map.
 void SwapSpace::free_slot(SwapEntry entry) {
-    store_.drop(entry.offset);
+    store_->drop(entry.offset);
     Cell& slot = cell(entry);
     {
         Guard guard(lock_);
-        slot = {.page = nullptr, .count = first_free_, .state = State::free, .stored = false};
-        first_free_ = static_cast<u32>(entry.offset);
+        slot = {};
+        free_.give(entry.offset);
     }
     used_.fetch_sub(1);
     counters_->sub(Count::swapped_pages);
@@ -74,7 +95,9 @@ bool SwapSpace::release(SwapEntry entry) {
         if (slot.page) {
             return true;
         }
-        slot.state = State::freeing;
+        if (!end_locked(slot)) {
+            return false;
+        }
     }
     free_slot(entry);
     return false;
@@ -108,8 +131,11 @@ u32 SwapSpace::count(SwapEntry entry) const {
 SwapSpace::Slot SwapSpace::slot(u64 offset) const {
     Guard guard(lock_);
     const Cell& slot = cells_[offset];
-    const bool used = slot.state == State::used;
-    return {.free = !used, .stored = slot.stored, .count = used ? slot.count : 0, .page = slot.page};
+    return {.free = slot.state == State::free,
+            .ending = slot.state == State::ending,
+            .stored = slot.stored,
+            .count = slot.count,
+            .page = slot.page};
 }
 
 // ---- the swap cache
@@ -117,17 +143,15 @@ SwapSpace::Slot SwapSpace::slot(u64 offset) const {
 Status SwapSpace::add_to_cache_locked(Page& page) {
     OBJR_WARN_ON(!page.locked() || cached(page) || !page.mapping().is_anon());
     pool_->get(page);
-    u32 number;
-    {
+    u64 number = SlotMap::kNone;
+    if (store_ && enabled()) {
         Guard guard(lock_);
-        number = first_free_;
-        if (number != kNoSlot) {
-            Cell& slot = cells_[number];
-            first_free_ = slot.count;
-            slot = {.page = &page, .count = 0, .state = State::used, .stored = false};
+        number = free_.take();
+        if (number != SlotMap::kNone) {
+            cells_[number] = {.page = &page, .state = State::used};
         }
     }
-    if (number == kNoSlot) {
+    if (number == SlotMap::kNone) {
         pool_->put(page);
         return Errno{OBJR_ENOSPC};
     }
@@ -154,9 +178,7 @@ void SwapSpace::remove_from_cache_locked(Page& page) {
         slot.page = nullptr;
         last = slot.count == 0;
         OBJR_WARN_ON(!last && (!slot.stored || page.has(PageFlag::dirty))); // W3
-        if (last) {
-            slot.state = State::freeing;
-        }
+        last = last && end_locked(slot);
     }
     counters_->sub(Count::swapcache_pages);
     if (last) {
@@ -191,92 +213,6 @@ Page* SwapSpace::find_page(SwapEntry entry) {
         pool_->get(*page); // the cache's reference keeps it until then
     }
     return page;
-}
-
-// ---- contents
-
-// A page just allocated becomes the cached one of an entry that is only stored. ENOENT; EBUSY: another one is.
-Status SwapSpace::add_fresh_locked(Page& page, SwapEntry entry) {
-    page.private_word = entry.word();
-    page.set(PageFlag::swapcache);
-    pool_->get(page);
-    Status status;
-    {
-        Guard guard(lock_);
-        Cell& slot = cell(entry);
-        if (slot.state != State::used || (!slot.page && slot.count == 0)) {
-            status = Errno{OBJR_ENOENT};
-        } else if (slot.page) {
-            status = Errno{OBJR_EBUSY};
-        } else {
-            slot.page = &page;
-        }
-    }
-    if (!status) {
-        page.clear(PageFlag::swapcache);
-        page.private_word = 0;
-        pool_->put(page);
-        return status;
-    }
-    counters_->add(Count::swapcache_pages);
-    return {};
-}
-
-Result<Page*> SwapSpace::read_locked(SwapEntry entry, FrameReserve& frames) {
-    for (;; objr_cond_resched()) {
-        if (Page* page = find_page(entry)) {
-            page->lock();
-            if (cached(*page, entry)) {
-                return page;
-            }
-            page->unlock();
-            pool_->put(*page);
-            continue;
-        }
-        if (count(entry) == 0) {
-            return Errno{OBJR_ENOENT};
-        }
-        Page* page = OBJR_TRY(frames.allocate_locked());
-        Status status = add_fresh_locked(*page, entry);
-        if (status) {
-            status = store_.read(entry.offset, pool_->address(*page));
-            if (status) {
-                page->set(PageFlag::uptodate);
-                counters_->add(Count::swap_ins);
-                return page;
-            }
-            remove_from_cache_locked(*page);
-        }
-        page->unlock();
-        pool_->put(*page);
-        if (status.error().value != OBJR_EBUSY) {
-            return status.error();
-        }
-    }
-}
-
-// The flag first: what is written to the page from now on makes it dirty again.
-Status SwapSpace::write_locked(Page& page) {
-    OBJR_WARN_ON(!page.locked() || !cached(page));
-    const SwapEntry entry = entry_of(page);
-    const bool was_dirty = page.clear(PageFlag::dirty);
-    if (Status status = store_.write(entry.offset, pool_->address(page)); !status) {
-        if (was_dirty) {
-            page.set(PageFlag::dirty);
-        }
-        return status;
-    }
-    {
-        Guard guard(lock_);
-        cell(entry).stored = true;
-    }
-    counters_->add(Count::swap_outs);
-    return {};
-}
-
-bool SwapSpace::must_write(const Page& page) const {
-    Guard guard(lock_);
-    return !cell(entry_of(page)).stored || page.has(PageFlag::dirty);
 }
 
 } // namespace objr

@@ -1,27 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0
+// The choice of a store, and the plain one.
 #include "objrmap/swap_store.h"
+
+#include "objrmap/atomic.h"
+
+#include <new>
 
 namespace objr {
 
-Status SwapStore::create(u64 slots) {
-    contents_ = static_cast<void**>(objr_kvzalloc(slots * sizeof(void*)));
-    if (!contents_) {
-        return Errno{OBJR_ENOMEM};
-    }
-    slots_ = slots;
-    return {};
-}
+namespace {
 
-void SwapStore::destroy() {
-    for (u64 slot = 0; slot < slots_; slot++) {
+class PlainStore final : public SwapStore {
+public:
+    PlainStore(u64 slots, void** contents) : SwapStore(slots), contents_(contents) {}
+    void destroy() override;
+    Status write(u64 slot, const void* page) override;
+    Status read(u64 slot, void* page) override;
+    void drop(u64 slot) override;
+    Usage usage() const override;
+
+private:
+    void** const contents_; // [slot]: a page of the kernel's, nullptr: none
+    Atomic<u64> kept_{0};
+};
+
+void PlainStore::destroy() {
+    for (u64 slot = 0; slot < slots(); slot++) {
         drop(slot);
     }
     objr_kvfree(contents_);
-    contents_ = nullptr;
-    slots_ = 0;
+    objr_kvfree(this);
 }
 
-Status SwapStore::write(u64 slot, const void* page) {
+Status PlainStore::write(u64 slot, const void* page) {
     if (!contents_[slot]) {
         void* memory = objr_alloc_pages(0);
         if (!memory) {
@@ -34,7 +45,7 @@ Status SwapStore::write(u64 slot, const void* page) {
     return {};
 }
 
-Status SwapStore::read(u64 slot, void* page) {
+Status PlainStore::read(u64 slot, void* page) {
     if (!contents_[slot]) {
         return Errno{OBJR_EIO};
     }
@@ -42,7 +53,7 @@ Status SwapStore::read(u64 slot, void* page) {
     return {};
 }
 
-void SwapStore::drop(u64 slot) {
+void PlainStore::drop(u64 slot) {
     if (contents_[slot]) {
         objr_free_pages(contents_[slot], 0);
         contents_[slot] = nullptr;
@@ -50,6 +61,34 @@ void SwapStore::drop(u64 slot) {
     }
 }
 
-u64 SwapStore::bytes() const { return kept_.load() * kPageSize + slots_ * sizeof(void*); }
+SwapStore::Usage PlainStore::usage() const {
+    const u64 stored = kept_.load() * kPageSize;
+    return {.stored = stored, .incompressible = 0, .bytes = stored + slots() * sizeof(void*)};
+}
+
+} // namespace
+
+Result<SwapStore*> create_plain_store(u32 mb) {
+    constexpr u64 kSlotsPerMb = (1u << 20) / kPageSize;
+    const u64 slots = mb * kSlotsPerMb;
+    void** contents = static_cast<void**>(objr_kvzalloc(slots * sizeof(void*)));
+    void* memory = objr_kvzalloc(sizeof(PlainStore));
+    if (!contents || !memory) {
+        objr_kvfree(contents);
+        objr_kvfree(memory);
+        return Errno{OBJR_ENOMEM};
+    }
+    return new (memory) PlainStore(slots, contents);
+}
+
+Result<SwapStore*> SwapStore::create(const SwapConfig& config) {
+    if (config.file) {
+        return create_file_store(config.file);
+    }
+    if (config.mb == 0) {
+        return static_cast<SwapStore*>(nullptr);
+    }
+    return config.kind == OBJR_SWAP_LZ4 ? create_lz4_store(config.mb) : create_plain_store(config.mb);
+}
 
 } // namespace objr

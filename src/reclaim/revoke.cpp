@@ -89,6 +89,9 @@ Certificate certify_unmapped(World& world, const Page& page) { return Scan(world
 // Swap entries in place of migration entries; while the page is locked nobody comes past them. What fails leaves the page in the swap
 // cache, where faults find it.
 static Status revoke_to_swap(World& world, Page& page, RevokeResult& result) {
+    if (!world.swap.enabled()) {
+        return Errno{OBJR_ENOSPC};
+    }
     if (!SwapSpace::cached(page)) {
         OBJR_TRY_STATUS(world.swap.add_to_cache_locked(page));
     }
@@ -114,6 +117,12 @@ static Status revoke_to_swap(World& world, Page& page, RevokeResult& result) {
         return status;
     }
     if (status && world.swap.must_write(page)) {
+        if (!world.swap.writes_at_once()) {
+            result.to = RevokeResult::Destination::swap;
+            result.to_be_written = true;
+            result.entry = SwapSpace::entry_of(page);
+            return status;
+        }
         status = world.swap.write_locked(page);
     }
     if (status) {

@@ -23,6 +23,7 @@ const char* name_of(Refusal why) {
     case Refusal::pinned: return "pinned";
     case Refusal::no_slot: return "no-swap-slot";
     case Refusal::not_written: return "swap-store-full";
+    case Refusal::to_be_written: return "to-be-written";
     }
     return "unknown";
 }
@@ -178,9 +179,16 @@ UnmapResult try_to_unmap(World& world, Page& page, UnmapMode mode, WalkCost& cos
 // An anonymous page that is out of all page tables leaves memory: contents first. What the store does not take stays in the cache,
 // where a fault finds it.
 static void swap_out(World& world, Page& page, UnmapResult& result) {
-    if (world.swap.must_write(page) && !world.swap.write_locked(page)) {
-        result.why = Refusal::not_written;
-        return;
+    if (world.swap.must_write(page)) {
+        if (!world.swap.writes_at_once()) {
+            result.why = Refusal::to_be_written;
+            result.entry = SwapSpace::entry_of(page);
+            return;
+        }
+        if (!world.swap.write_locked(page)) {
+            result.why = Refusal::not_written;
+            return;
+        }
     }
     world.swap.remove_from_cache_locked(page);
 }
@@ -194,7 +202,8 @@ UnmapResult unmap_page(World& world, Page& page, UnmapMode mode, WalkCost& cost)
         result.answer = Unmapped::success;
         return result;
     }
-    if (!SwapSpace::cached(page) && !world.swap.add_to_cache_locked(page)) {
+    // Swap-off takes slots back: none is used again, although the page may have one yet.
+    if (!world.swap.enabled() || (!SwapSpace::cached(page) && !world.swap.add_to_cache_locked(page))) {
         result.answer = Unmapped::fail;
         result.why = Refusal::no_slot;
         return result;

@@ -74,6 +74,8 @@ private:
     const Scanner scanner_;
     ScanLedger& ledger_;
     u32 scanned_ = 0;
+    bool to_write_ = false; // what was looked at last is in the swap cache, and its contents are to go to the file
+    SwapEntry entry_{};
 };
 
 // ---- rounds
@@ -141,12 +143,19 @@ void Scan::age_active(Urgency urgency) {
 // ---- one page
 
 Fate Scan::look_at(Page& page, Urgency urgency) {
-    SharedGuard quiesce(world_.quiesce);
-    if (!page.try_lock()) {
-        return Fate::busy;
+    Fate fate;
+    to_write_ = false;
+    {
+        SharedGuard quiesce(world_.quiesce);
+        if (!page.try_lock()) {
+            return Fate::busy;
+        }
+        fate = look_at_locked(page, urgency);
+        page.unlock();
     }
-    const Fate fate = look_at_locked(page, urgency);
-    page.unlock();
+    if (to_write_) { // to a swap file: under no lock
+        fate = write_out(world_, entry_) ? Fate::freed : Fate::not_written;
+    }
     return fate;
 }
 
@@ -217,6 +226,9 @@ bool Scan::second_chance(Page& page, Fate& fate) {
 Fate Scan::take(Page& page, Urgency urgency) {
     WalkCost cost;
     const bool is_file = page.mapping().is_file();
+    if (!is_file && scanner_ != Scanner::daemon && !world_.swap.writes_at_once()) {
+        return Fate::not_written; // a swap file takes nothing from a fault: its page is left where it is, for the daemon
+    }
     const UnmapResult result =
         unmap_page(world_, page, urgency == Urgency::take_used ? UnmapMode::take_used : UnmapMode::reclaim, cost);
     ledger_.candidates += cost.candidates;
@@ -227,6 +239,10 @@ Fate Scan::take(Page& page, Urgency urgency) {
     case Refusal::pinned: return Fate::pinned;
     case Refusal::no_slot: return Fate::no_swap;
     case Refusal::not_written: return Fate::not_written;
+    case Refusal::to_be_written:
+        to_write_ = true;
+        entry_ = result.entry;
+        return Fate::not_written;
     case Refusal::none: break;
     }
     if (result.answer != Unmapped::success) {
@@ -254,7 +270,7 @@ u64 reclaim_and_wait(World& world, u64 wanted, ScanLedger& ledger) {
     u64 freed = 0;
     for (u32 attempt = 0; attempt < kTries && freed < wanted && objr_fatal_signal_pending() == 0; attempt++) {
         for (u32 here = 1; here != 0 && freed < wanted; freed += here) {
-            here = reclaim_pages(world, static_cast<u32>(min<u64>(wanted - freed, ~0u)), Scanner::faulter, ledger);
+            here = reclaim_pages(world, static_cast<u32>(min<u64>(wanted - freed, ~0u)), Scanner::daemon, ledger);
         }
         if (freed < wanted && !world.writebackd.wait_for_round()) {
             break;

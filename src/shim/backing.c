@@ -13,6 +13,7 @@
 
 #include <linux/cred.h>
 #include <linux/dcache.h>
+#include <linux/fadvise.h>
 #include <linux/fcntl.h>
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -31,7 +32,11 @@
 struct objr_backing {
 	struct file *file;
 	bool writable; /* shared, and the descriptor was open for writing */
+	bool swap; /* ours alone to write to */
 };
+
+/* What lies under the swap space lies under no object. Set while nobody can ask. */
+static const struct inode *objr_swap_inode;
 
 /* ---- open and put -------------------------------------------------------------------------------------------- */
 
@@ -50,6 +55,8 @@ static int objr_backing_check(const struct file *file)
 		return -EINVAL;
 	if (!(file->f_mode & FMODE_READ))
 		return -EACCES;
+	if (inode == objr_swap_inode)
+		return -EPERM;
 	if (file->f_flags & O_APPEND || IS_APPEND(inode) || IS_IMMUTABLE(inode) || IS_SWAPFILE(inode))
 		return -EPERM;
 	if (IS_DAX(inode))
@@ -73,39 +80,45 @@ static int objr_backing_check(const struct file *file)
 	return 0;
 }
 
-static int objr_backing_of(struct file *file, bool shared, struct objr_backing **result)
+/* A backing made of an open file, which it takes over; in case of an error the file is put. */
+static int objr_backing_make(struct file *file, bool writable, struct objr_backing **result)
 {
-	bool writable = shared && file->f_mode & FMODE_WRITE;
 	struct objr_backing *backing;
-	int error = objr_backing_check(file);
+	int error = -ENOMEM;
 
-	if (error)
-		return error;
 	backing = kzalloc(sizeof(*backing), GFP_KERNEL_ACCOUNT);
 	if (!backing)
-		return -ENOMEM;
-
-	backing->writable = writable;
-	backing->file = dentry_open(&file->f_path, (writable ? O_RDWR : O_RDONLY) | O_LARGEFILE,
-				    file->f_cred);
-	if (IS_ERR(backing->file)) {
-		error = PTR_ERR(backing->file);
 		goto undo;
-	}
 	/* As a shared writable mapping does: nobody may seal the file against writing from now on. */
 	if (writable) {
-		error = mapping_map_writable(backing->file->f_mapping);
-		if (error) {
-			fput(backing->file);
+		error = mapping_map_writable(file->f_mapping);
+		if (error)
 			goto undo;
-		}
 	}
+	backing->file = file;
+	backing->writable = writable;
 	*result = backing;
 	return 0;
 
 undo:
 	kfree(backing);
+	fput(file);
 	return error;
+}
+
+static int objr_backing_of(struct file *file, bool shared, struct objr_backing **result)
+{
+	bool writable = shared && file->f_mode & FMODE_WRITE;
+	struct file *own;
+	int error = objr_backing_check(file);
+
+	if (error)
+		return error;
+	own = dentry_open(&file->f_path, (writable ? O_RDWR : O_RDONLY) | O_LARGEFILE,
+			  file->f_cred);
+	if (IS_ERR(own))
+		return PTR_ERR(own);
+	return objr_backing_make(own, writable, result);
 }
 
 int objr_backing_open(int fd, bool shared, struct objr_backing **backing)
@@ -120,8 +133,56 @@ int objr_backing_open(int fd, bool shared, struct objr_backing **backing)
 	return error;
 }
 
+/*
+ * From one writer, which is us, to a file that nobody else may open for writing, and back: our part of the count goes from
+ * 1 to -1 in one step, so that nobody comes between.
+ */
+static int objr_backing_deny_others(struct objr_backing *backing)
+{
+	struct inode *inode = file_inode(backing->file);
+
+	if (atomic_cmpxchg(&inode->i_writecount, 1, -1) != 1)
+		return -ETXTBSY;
+	backing->swap = true;
+	objr_swap_inode = inode;
+	return 0;
+}
+
+static void objr_backing_allow_others(struct objr_backing *backing)
+{
+	objr_swap_inode = NULL;
+	atomic_add(2, &file_inode(backing->file)->i_writecount);
+}
+
+int objr_backing_open_swap(const char *path, struct objr_backing **result)
+{
+	struct file *file = filp_open(path, O_RDWR | O_LARGEFILE, 0);
+	struct objr_backing *backing;
+	int error;
+
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	error = objr_backing_check(file);
+	if (error) {
+		fput(file);
+		return error;
+	}
+	error = objr_backing_make(file, true, &backing);
+	if (error)
+		return error;
+	error = objr_backing_deny_others(backing);
+	if (error) {
+		objr_backing_put(backing);
+		return error;
+	}
+	*result = backing;
+	return 0;
+}
+
 void objr_backing_put(struct objr_backing *backing)
 {
+	if (backing->swap)
+		objr_backing_allow_others(backing);
 	if (backing->writable)
 		mapping_unmap_writable(backing->file->f_mapping);
 	fput(backing->file);
@@ -218,6 +279,24 @@ int objr_backing_write(struct objr_backing *backing, u64 pos, const void *data, 
 	if (!len)
 		return 0;
 	return written ? written : -EIO;
+}
+
+int objr_backing_write_through(struct objr_backing *backing, u64 pos, const void *data, u32 len)
+{
+	u64 size = objr_backing_size(backing);
+	int error;
+
+	if (pos > size || len > size - pos)
+		return -EIO;
+	error = objr_backing_write(backing, pos, data, len);
+	if (error)
+		return error;
+	return filemap_write_and_wait_range(backing->file->f_mapping, pos, pos + len - 1);
+}
+
+void objr_backing_willneed(struct objr_backing *backing, u64 pos, u64 len)
+{
+	vfs_fadvise(backing->file, pos, len, POSIX_FADV_WILLNEED);
 }
 
 int objr_backing_sync(struct objr_backing *backing, u64 first, u64 last, int datasync)

@@ -10,7 +10,10 @@
 #include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/mmap_lock.h>
+#include <linux/numa.h>
+#include <linux/string.h>
 #include <linux/version.h>
+#include <linux/zsmalloc.h>
 
 /* Drop the translations of [address, address + size), which lies within vma, and flush the TLBs. */
 static inline void objr_compat_zap_vma(struct vm_area_struct *vma, unsigned long address,
@@ -113,6 +116,52 @@ static inline int objr_compat_notify_change(struct file *file, struct iattr *att
 	return notify_change(file_mnt_idmap(file), file_dentry(file), attr, NULL);
 #else
 	return notify_change(file_mnt_user_ns(file), file_dentry(file), attr, NULL);
+#endif
+}
+
+/* An object of compressed memory, or an error as ERR_PTR has it. */
+static inline unsigned long objr_compat_zs_malloc(struct zs_pool *pool, size_t bytes, gfp_t flags)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0) /* 6.16: takes the node */
+	return zs_malloc(pool, bytes, flags, NUMA_NO_NODE);
+#else
+	return zs_malloc(pool, bytes, flags);
+#endif
+}
+
+static inline void objr_compat_zs_write(struct zs_pool *pool, unsigned long object, const void *data,
+					size_t bytes)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 15, 0) /* 6.15: objects are copied, not mapped */
+	zs_obj_write(pool, object, (void *)data, bytes);
+#else
+	memcpy(zs_map_object(pool, object, ZS_MM_WO), data, bytes);
+	zs_unmap_object(pool, object);
+#endif
+}
+
+/* data has room for a page whatever the object's size. */
+static inline void objr_compat_zs_read(struct zs_pool *pool, unsigned long object, void *data,
+				       size_t bytes)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 15, 0) /* 6.15: as above */
+	void *from;
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0) /* 7.0: takes the size */
+	from = zs_obj_read_begin(pool, object, bytes, data);
+#else
+	from = zs_obj_read_begin(pool, object, data);
+#endif
+	if (from != data)
+		memcpy(data, from, bytes);
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0) /* 7.0: takes the size */
+	zs_obj_read_end(pool, object, bytes, from);
+#else
+	zs_obj_read_end(pool, object, from);
+#endif
+#else
+	memcpy(data, zs_map_object(pool, object, ZS_MM_RO), bytes);
+	zs_unmap_object(pool, object);
 #endif
 }
 

@@ -18,6 +18,7 @@ static struct lock_class_key objr_lock_keys[OBJR_LOCK_NR];
 
 static const char *const objr_lock_names[OBJR_LOCK_NR] = {
 	[OBJR_LOCK_WRITEBACK] = "objr_writeback",
+	[OBJR_LOCK_SWAP_WRITE] = "objr_swap_write",
 	[OBJR_LOCK_QUIESCE] = "objr_quiesce",
 	[OBJR_LOCK_REGISTRY] = "objr_registry",
 	[OBJR_LOCK_MM] = "objr_mm",
@@ -26,6 +27,7 @@ static const char *const objr_lock_names[OBJR_LOCK_NR] = {
 	[OBJR_LOCK_I_MMAP] = "objr_i_mmap",
 	[OBJR_LOCK_ANON] = "objr_anon_vma",
 	[OBJR_LOCK_TREE] = "objr_tree",
+	[OBJR_LOCK_COMPRESS] = "objr_compress",
 	[OBJR_LOCK_UPPER_TABLE] = "objr_upper_table",
 	[OBJR_LOCK_TABLE] = "objr_table",
 	[OBJR_LOCK_PTE_CHAIN] = "objr_pte_chain",

@@ -30,9 +30,9 @@ static char *scheme = "chain";
 module_param(scheme, charp, 0444);
 MODULE_PARM_DESC(scheme, "Reverse-mapping scheme: chain (default), classic, anonmm or pte_chain");
 
-static char *swap = "memory";
+static char *swap = "lz4";
 module_param(swap, charp, 0444);
-MODULE_PARM_DESC(swap, "Where unmapped anonymous pages go: memory:N for up to N MiB of the kernel's memory, memory for half as much as the pool (default), none");
+MODULE_PARM_DESC(swap, "Where unmapped anonymous pages go: lz4:N for up to N MiB of memory, compressed; memory:N, as they are; without :N half as much as the pool (default lz4); /path of a file; none");
 
 static char *low_watermark = "4";
 module_param(low_watermark, charp, 0444);
@@ -65,36 +65,68 @@ static int objr_parse_pool_mb(u32 *mib)
 	return 0;
 }
 
-/* What interface documents name and this release has not. */
-static bool objr_swap_is_planned(const char *text)
+static int objr_open_swap_file(struct objr_backing **file)
 {
-	return !strcmp(text, "lz4") || !strncmp(text, "lz4:", 4) || text[0] == '/';
+	int error = objr_backing_open_swap(swap, file);
+
+	switch (error) {
+	case 0:
+		break;
+	case -EISDIR:
+		error = -EINVAL;
+		fallthrough;
+	case -EINVAL:
+		pr_err("swap=%s is no regular file: give the path of one, or lz4:N\n", swap);
+		break;
+	case -EPERM:
+		pr_err("swap=%s is append-only, immutable, sealed or in use by swapon: give another file\n",
+		       swap);
+		break;
+	case -ETXTBSY:
+		pr_err("swap=%s is open for writing, or being run, by somebody: give a file of its own\n",
+		       swap);
+		break;
+	case -EOPNOTSUPP:
+		pr_err("swap=%s: its filesystem cannot be swapped to: give a file on a disk filesystem or tmpfs\n",
+		       swap);
+		break;
+	default:
+		pr_err("swap=%s cannot be opened for reading and writing: error %d\n", swap, error);
+		break;
+	}
+	return error;
 }
 
-/* Memory is taken page by page as it is needed: N is a limit. */
-static int objr_parse_swap(u32 pool, u32 *mib)
+/* A size in MiB behind the name of a kind of memory: how much swap may take, as it needs it. */
+static bool objr_swap_size(const char *kind, u32 pool, u32 *mib)
 {
-	static const char size[] = "memory:";
+	size_t length = strlen(kind);
 
-	*mib = 0;
+	if (strncmp(swap, kind, length))
+		return false;
+	if (!swap[length]) {
+		*mib = max(pool / 2, 1u);
+		return true;
+	}
+	return swap[length] == ':' && !kstrtou32(swap + length + 1, 10, mib) && *mib >= 1 &&
+	       *mib <= OBJR_POOL_MB_MAX;
+}
+
+static int objr_parse_swap(struct objr_params *params)
+{
 	if (!strcmp(swap, "none"))
 		return 0;
-	if (!strcmp(swap, "memory")) {
-		*mib = max(pool / 2, 1u);
+	if (swap[0] == '/')
+		return objr_open_swap_file(&params->swap_file);
+	if (objr_swap_size("lz4", params->pool_mb, &params->swap_mb)) {
+		params->swap_kind = OBJR_SWAP_LZ4;
 		return 0;
 	}
-	if (objr_swap_is_planned(swap)) {
-		pr_err("swap=%s is not there yet, neither compressed memory nor files are: give memory:N (MiB) or none\n",
-		       swap);
-		return -EINVAL;
-	}
-	if (strncmp(swap, size, strlen(size)) || kstrtou32(swap + strlen(size), 10, mib) ||
-	    *mib < 1 || *mib > OBJR_POOL_MB_MAX) {
-		pr_err("swap=%s is not allowed: give memory:N with N from 1 to %u MiB, memory or none\n",
-		       swap, OBJR_POOL_MB_MAX);
-		return -EINVAL;
-	}
-	return 0;
+	if (objr_swap_size("memory", params->pool_mb, &params->swap_mb))
+		return 0;
+	pr_err("swap=%s is not allowed: give lz4:N or memory:N with N from 1 to %u MiB, lz4, memory, the absolute path of a file, or none\n",
+	       swap, OBJR_POOL_MB_MAX);
+	return -EINVAL;
 }
 
 static int objr_parse_watermarks(u32 *low, u32 *high)
@@ -135,13 +167,14 @@ static int __init objr_init(void)
 	error = objr_parse_pool_mb(&params.pool_mb);
 	if (error)
 		return error;
-	error = objr_parse_swap(params.pool_mb, &params.swap_mb);
+	error = objr_parse_mode(&bits);
 	if (error)
 		return error;
 	error = objr_parse_watermarks(&params.low_watermark, &params.high_watermark);
 	if (error)
 		return error;
-	error = objr_parse_mode(&bits);
+	/* Last: a file that it opens is the world's. */
+	error = objr_parse_swap(&params);
 	if (error)
 		return error;
 
@@ -162,8 +195,8 @@ static int __init objr_init(void)
 	/* Last, as it cannot fail: a module whose init fails goes away under those who have its files open. */
 	objr_debugfs_init(objr_the_world);
 
-	pr_info("pool of %u MiB, swap of %u MiB, scheme %s, %u-level page tables\n", params.pool_mb,
-		params.swap_mb, params.scheme, params.levels);
+	pr_info("pool of %u MiB, swap to %s, scheme %s, %u-level page tables\n", params.pool_mb, swap,
+		params.scheme, params.levels);
 	return 0;
 }
 

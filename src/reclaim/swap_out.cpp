@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0
+// The way out to a swap file, in steps between which everything may happen; and the way back of all at once (Linux:
+// mm/vmscan.c:pageout, mm/swapfile.c:try_to_unuse).
+#include "objrmap/reclaim.h"
+#include "objrmap/world.h"
+
+namespace objr {
+
+// ---- out
+
+namespace {
+
+// A page of the swap cache, locked and referenced, for a scope under quiesce. None: the entry has no page in memory.
+class CachedPage : Pinned {
+public:
+    CachedPage(World& world, SwapEntry entry)
+        : world_(world), quiesce_(world.quiesce), page_(world.swap.find_page(entry)) {
+        if (page_) {
+            page_->lock();
+            if (!SwapSpace::cached(*page_, entry)) {
+                let_go();
+            }
+        }
+    }
+    ~CachedPage() { let_go(); }
+    explicit operator bool() const { return page_ != nullptr; }
+    Page& operator*() const { return *page_; }
+    // Nobody maps it, somebody has its entry: it may leave memory.
+    bool idle() const { return !page_->mapped() && world_.swap.count_of(*page_) != 0; }
+
+private:
+    void let_go() {
+        if (page_) {
+            page_->unlock();
+            world_.pool.put(*page_);
+            page_ = nullptr;
+        }
+    }
+
+    World& world_;
+    SharedGuard<PercpuRwSem> quiesce_;
+    Page* page_;
+};
+
+} // namespace
+
+// The first step. True: the contents are in the buffer.
+static bool begin_write(World& world, SwapEntry entry, SwapSpace::Write& write) {
+    CachedPage page(world, entry);
+    if (!page || !page.idle()) {
+        return false;
+    }
+    if (world.swap.must_write(*page)) {
+        write = world.swap.begin_write_locked(*page);
+        return true;
+    }
+    world.swap.remove_from_cache_locked(*page);
+    return false;
+}
+
+// The last one. Dirty again, mapped again, or gone altogether: then what was written was for nothing.
+static void end_write(World& world, const SwapSpace::Write& write, Status written) {
+    CachedPage page(world, write.entry);
+    world.swap.end_write(write, written);
+    if (page && page.idle() && !world.swap.must_write(*page)) {
+        world.swap.remove_from_cache_locked(*page);
+    }
+}
+
+Status write_out(World& world, SwapEntry entry) {
+    Guard guard(world.swap.write_lock());
+    SwapSpace::Write write{};
+    if (!begin_write(world, entry, write)) {
+        return {};
+    }
+    const Status written = world.swap.write_slot(write);
+    end_write(world, write, written);
+    return written;
+}
+
+UnmapResult swap_out_page(World& world, Page& page, UnmapMode mode, WalkCost& cost) {
+    UnmapResult result;
+    {
+        SharedGuard quiesce(world.quiesce);
+        PageLock lock(page);
+        result = unmap_page(world, page, mode, cost);
+    }
+    if (result.why == Refusal::to_be_written) {
+        result.why = write_out(world, result.entry) ? Refusal::none : Refusal::not_written;
+    }
+    return result;
+}
+
+// ---- back in
+
+// All of one address space, once.
+static Status swap_in_all(Mm& mm, SwapoffResult& result) {
+    for (Vaddr at = mm.next_swapped(Vaddr(0)); at < mm.address_end(); at = mm.next_swapped(at)) {
+        if (objr_fatal_signal_pending() != 0) {
+            return Errno{OBJR_EINTR};
+        }
+        const Status status = mm.swap_in(at);
+        if (status) {
+            result.pages++;
+        } else if (status.error().value != OBJR_ENOENT && status.error().value != OBJR_EFAULT) {
+            result.mm_id = mm.id();
+            result.address = at;
+            return status;
+        }
+        at += kPageSize;
+        objr_cond_resched();
+    }
+    return {};
+}
+
+// An entry may move behind the walk, in mremap; one that fork copies is in an Mm that comes later. So it is walked again until no slot
+// is used. What is not in page tables is on its way somewhere.
+Status swapoff(World& world, SwapoffResult& result) {
+    constexpr u32 kPatience = 1000; // walks that find nothing, although there is something
+    Status status;
+    world.swap.set_enabled(false);
+    for (u32 futile = 0; status && world.swap.used() != 0; objr_cond_resched()) {
+        const u64 before = result.pages;
+        for (u64 id = 0; status; id++) {
+            Mm* mm = world.get_mm_from(id);
+            if (!mm) {
+                break;
+            }
+            status = swap_in_all(*mm, result);
+            mm->put();
+        }
+        futile = result.pages == before ? futile + 1 : 0;
+        if (futile == kPatience) {
+            status = Errno{OBJR_EAGAIN};
+        }
+    }
+    if (!status) {
+        world.swap.set_enabled(true);
+    }
+    return status;
+}
+
+} // namespace objr
