@@ -314,7 +314,8 @@ CASE(dontneed_leaves_the_object) {
     CHECK_OK(objr::advise(fd, memory, 4 * kPage, OBJRMAP_ADVISE_DONTNEED));
     expect_pages(memory, 4, 1); // not yet in the file, and not lost
     CHECK_OK(fsync(fd));
-    CHECK_EQ(content_of(directory + "/f").substr(3 * kPage), std::string(static_cast<char*>(memory) + 3 * kPage, kPage));
+    CHECK_EQ(content_of(directory + "/f").substr(3 * kPage),
+             std::string(static_cast<char*>(memory) + 3 * kPage, kPage));
 }
 
 CASE(pageout_and_back) {

@@ -54,8 +54,9 @@ Status SwapSpace::fill(SwapEntry entry, Page& page) {
         counters_->add(Count::swap_ins);
     } else if (status.error().value != OBJR_ENOMEM) {
         counters_->add(Count::swap_read_errors);
-        if (objr_printk_ratelimit() != 0) objr_printk(OBJR_ERR, "swap: slot %llu %s (error %d): who needs it gets SIGBUS\n", entry.offset,
-                                what, status.as_int());
+        if (objr_printk_ratelimit() != 0)
+            objr_printk(OBJR_ERR, "swap: slot %llu %s (error %d): who needs it gets SIGBUS\n", entry.offset, what,
+                        status.as_int());
         status = Errno{OBJR_EIO};
     }
     return status;
@@ -158,8 +159,9 @@ void SwapSpace::note_written(SwapEntry entry, Status written) {
     }
     counters_->add(Count::swap_write_errors);
     if (written.error().value != OBJR_ENOMEM && !(written.error().value == OBJR_ENOSPC && store_->writes_at_once())) {
-        if (objr_printk_ratelimit() != 0) objr_printk(OBJR_ERR, "swap: slot %llu cannot be written (error %d): its page stays in memory\n",
-                                entry.offset, written.as_int());
+        if (objr_printk_ratelimit() != 0)
+            objr_printk(OBJR_ERR, "swap: slot %llu cannot be written (error %d): its page stays in memory\n",
+                        entry.offset, written.as_int());
     }
 }
 

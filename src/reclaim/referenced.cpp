@@ -183,8 +183,8 @@ Status ExactWalk::run(World& world, Page& page, const WalkOptions& options) {
 void ExactWalk::harvest() {
     for (u32 i = 0; i < rows_.used_; i++) {
         UseRow& row = rows_.rows_[i];
-        const Translation seen = row.mm->mmu().harvest(
-            row.region, row.address, mode_ == ReferencedMode::exact ? Harvest::take : Harvest::peek);
+        const Translation seen = row.mm->mmu().harvest(row.region, row.address,
+                                                       mode_ == ReferencedMode::exact ? Harvest::take : Harvest::peek);
         row.young |= seen.young;
         row.dirty |= seen.dirty;
         answer_.young += row.young ? 1 : 0;

@@ -167,7 +167,8 @@ void Sweep::let_go(const Cluster& cluster) {
 // The MMU may know of uses that the module's entries do not show; it is asked under no rmap lock.
 void Sweep::ask(Cluster& cluster) {
     for (Vaddr at = cluster.start; at < cluster.end; at += kPageSize) {
-        if ((cluster.present & cluster.bit(at)) != 0 && cluster.mm->mmu().harvest(cluster.region, at, Harvest::peek).young) {
+        if ((cluster.present & cluster.bit(at)) != 0 &&
+            cluster.mm->mmu().harvest(cluster.region, at, Harvest::peek).young) {
             cluster.used |= cluster.bit(at);
         }
     }

@@ -227,7 +227,8 @@ Fate Scan::take(Page& page, Urgency urgency) {
     WalkCost cost;
     const bool is_file = page.mapping().is_file();
     if (!is_file && scanner_ != Scanner::daemon && !world_.swap.writes_at_once()) {
-        return Fate::not_written; // a swap file takes nothing from a fault: its page is left where it is, for the daemon
+        return Fate::
+            not_written; // a swap file takes nothing from a fault: its page is left where it is, for the daemon
     }
     const UnmapResult result =
         unmap_page(world_, page, urgency == Urgency::take_used ? UnmapMode::take_used : UnmapMode::reclaim, cost);
