@@ -124,7 +124,7 @@ private:
     };
     void push_back(PageList& list, Page& page);
     void remove(PageList& list, Page& page);
-    bool on_free_list(const Page& page) const;
+    bool on_free_list(const Page& page) const OBJR_THREAD(requires_capability(lock_));
     PageList& list_of(const Page& page);
     Page* rotate(PageList& list);
     void make_new(Page& page);

@@ -134,8 +134,8 @@ int objr_backing_open(int fd, bool shared, struct objr_backing **backing)
 }
 
 /*
- * From one writer, which is us, to a file that nobody else may open for writing, and back: our part of the count goes from
- * 1 to -1 in one step, so that nobody comes between.
+ * From one writer, which is us, to a file that nobody else may open for writing, and back: our part of the count goes
+ * from 1 to -1 in one step, so that nobody comes between.
  */
 static int objr_backing_deny_others(struct objr_backing *backing)
 {

@@ -106,7 +106,8 @@ struct objr_region *objr_region_create(struct objr_process_mm *pmm, struct inode
 int objr_backing_open(int fd, bool shared, struct objr_backing **backing);
 /*
  * The file at path, for the swap space alone: nobody else has it open for writing, nor will. -ETXTBSY: somebody has;
- * -EINVAL no regular file, -EPERM append-only, immutable, sealed or a swap file, -EOPNOTSUPP its filesystem; as open(2).
+ * -EINVAL no regular file, -EPERM append-only, immutable, sealed or a swap file, -EOPNOTSUPP its filesystem; as
+ * open(2).
  */
 int objr_backing_open_swap(const char *path, struct objr_backing **backing);
 

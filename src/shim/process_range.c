@@ -6,9 +6,10 @@
  * need not match the core's, as every call of process_vma.c is one operation on a range of addresses, whatever lies in
  * it. Nor do the process's PTEs have to be filled here: the core's are, and faults copy them.
  *
- * Locking, of what changes core Vmas: mmap_lock is held for write, from looking at the VMAs until the core is done. So no fork, munmap, mremap or
- * mprotect of the process comes in between, also not the second half of a munmap that has downgraded its lock: it
- * unmaps up to boundaries that it has made in the core. User memory is read before: it may be memory of the pool.
+ * Locking, of what changes core Vmas: mmap_lock is held for write, from looking at the VMAs until the core is done. So
+ * no fork, munmap, mremap or mprotect of the process comes in between, also not the second half of a munmap that has
+ * downgraded its lock: it unmaps up to boundaries that it has made in the core. User memory is read before: it may be
+ * memory of the pool.
  */
 #include <linux/mm.h>
 #include <linux/sched.h>

@@ -159,8 +159,8 @@ static int objr_vma_mprotect(struct vm_area_struct *vma, unsigned long start, un
 #define OBJR_FUTILE_MAX 3u
 
 /*
- * Wait until files have been written, without mmap_lock: who holds the lock of a file, which the write needs, may be waiting
- * for mmap_lock. NOPAGE: this attempt may not; the access faults anew.
+ * Wait until files have been written, without mmap_lock: who holds the lock of a file, which the write needs, may be
+ * waiting for mmap_lock. NOPAGE: this attempt may not; the access faults anew.
  */
 static vm_fault_t objr_fault_wait(struct vm_fault *vmf, struct objr_process_mm *pmm)
 {
