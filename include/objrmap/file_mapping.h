@@ -60,6 +60,12 @@ public:
     // or has something to write. False: it stays. An object has its pages nowhere else: never.
     bool evict_locked(Page& page);
 
+    // Memory failure: the page is locked, in the cache and in no page table. A clean one of a real file leaves the cache: true, it can be
+    // read again. Else it stays as a poisoned one, which nobody gets, until it is cut off.
+    bool poison_page_locked(Page& page);
+    // What was written to it is lost: each descriptor's next fsync says so.
+    void note_error(u32 error) { errors_.note(error); }
+
     // Migration: both are locked, old is in the cache; fresh has its contents and takes its place. The caller references both.
     void replace_page_locked(Page& old, Page& fresh);
 
@@ -93,7 +99,7 @@ public:
     void mark_page_locked(Page& page);
     // An entry through which page, which the caller references, could be written has gone, and now the last translation of it too:
     // what came in between was not to be seen by a write-back. No page lock and no rmap lock is held, quiesce is.
-    void note_late_writes(const Page& page);
+    void note_late_writes(Page& page);
 
     RwSem i_mmap_lock;
     FileIndex i_mmap; // guarded by i_mmap_lock; its kind changes under quiesce for write and the registry lock

@@ -55,10 +55,19 @@ struct Avoid {
 // free when the caller has let go of it. avoid: ENOBUFS if there is no other frame. taken: mappings that were moved.
 Result<Page*> migrate_page(World& world, Page& page, const Avoid& avoid = {}, u32* taken = nullptr);
 
+enum class MovedDown {
+    nothing, // the frame is free
+    moved,
+    skipped, // pinned, busy, poisoned, or on its way out
+    no_frame, // there is none to go to
+};
+// The page with this number to the lowest free frame below a number. Some attempts; no lock is held. Sleeps.
+MovedDown move_down(World& world, u32 number, u32 below);
+
 // What was done to pages from the end of the pool down.
 struct Compaction {
     u32 moved = 0; // to a frame with a lower number
-    u32 skipped = 0; // pinned, busy, or on their way out
+    u32 skipped = 0;
     u32 free_sections = 0; // at the end of the pool, afterwards
 };
 // Move pages from the end of the pool into free frames at its beginning, until every free frame lies above every page that can be moved.

@@ -12,7 +12,7 @@
 // from a page and cannot take lock_. All public operations take the World's
 // quiesce lock for read and lock_ themselves, but those named ..._locked.
 // Context: all sleep. Ranges are half-open, page aligned, below address_end(); else EINVAL.
-// Errors: after an error nothing has changed, unless said otherwise.
+// Errors: after an error nothing has changed, unless said otherwise. EHWPOISON, where a page is wanted: its memory has failed (poison.h).
 #pragma once
 
 #include "objrmap/memory.h"

@@ -6,6 +6,7 @@
 //   new         allocated, refcount 1, locked by the thread that took it; who finds it by its number waits
 //   anon        mapping = anon object | 1; index = pgoff in the Vmas that may map it
 //   file        mapping = FileMapping; index = pgoff in the file; in that mapping's page cache, which holds a reference
+//   poisoned    kPoisoned set: its memory has failed. On no list, never free again; mapping none, or the file in whose page cache it stays
 //   unhooked    was a file page, truncated while somebody still held it: mapping none, goes when the last one lets go
 //
 // Invariants (numbers as in verify):
@@ -16,6 +17,7 @@
 //   V5 `mapping` of an anon page is set when mapcount goes -1 -> 0 for the first time and stays until the page is free;
 //      it is trusted only while the page is mapped (spec P2, C5).
 //   V6 anon_exclusive => anonymous with at most one mapping, and no swap entry needs it (spec M10).
+//   V8 a poisoned page is in no page table, has a reference of its own, and is not free.
 //   V7 the page is mlocked as often as a present entry of it has Pte::kLocked, and an entry has that iff its Vma is locked.
 //
 // Pins: who writes to a page by its frame holds kPin references of it (rmap.h). It then stays where it is: only an exclusive page
@@ -47,6 +49,7 @@ enum class PageFlag : unsigned long {
     counted = 1ul << 10, // anonmm: the object that it names counts it
     held = 1ul << 11, // anonmm: and has a reference for it (Scheme::hold)
     readahead = 1ul << 13, // read from swap before anybody asked for it, and nobody has yet
+    poisoned = 1ul << 14, // memory failure: never used again
     maybe_dirty = 1ul << 12, // of a real file: dirty, or writable in some page table (file_mapping.h F5)
     // Not a bit: how many locked Vmas map the page (Page::lock_mapping); never set or cleared by hand.
     mlocked = 0xfffffful << 16,

@@ -62,6 +62,11 @@ public:
     Result<Page*> allocate_locked();
     // The same, the one with the lowest number of first to last. Sleeps, in steps of a section.
     Result<Page*> allocate_locked_in(u32 first, u32 last);
+    // Memory failure (poison.h): no list has the page from now on; it keeps a reference of its own for ever. It is locked, referenced by
+    // the caller, and in no page table.
+    void poison(Page& page);
+    // A free page is taken away in the same manner. False: it is not free, or just on its way.
+    bool poison_free(Page& page);
     // For FrameReserve: a free page that nobody else will get, still in the state free; nullptr: none is left.
     Page* set_aside();
     void put_aside_back(Page& page);
@@ -89,6 +94,23 @@ public:
     u32 sections() const { return size() >> Section::kOrder; }
     // Sections at the end of the row none of whose pages is in use.
     u32 free_sections_at_end() const;
+    u32 poisoned_pages() const { return poisoned_.load(); }
+    u32 withdrawn_pages() const OBJR_THREAD(no_thread_safety_analysis) { return withdrawn_.count.load(); }
+
+    // ---- growing and shrinking, by one at a time (resize.h). Sizes are MiB, of all.
+    bool try_begin_resize() { return resizing_.exchange(1) == 0; }
+    void end_resize() { resizing_.store(0); }
+    // Get what grow() will need, *got so much of it. Sleeps, under no lock. ENOMEM: nothing is kept.
+    Status prepare_growth(u32 mb, u32* got);
+    void grow(); // quiesce for write; cannot fail
+    // Pages numbered from here on, the beginning of a section, are given out no more; free ones are withdrawn. Sleeps.
+    void close_from(u32 number);
+    void reopen(); // sleeps
+    bool closed_are_free() const { return withdrawn_pages() == size() - open_.load(); }
+    // What is closed, and free, is not in the pool any more. quiesce for write; cannot fail. Then the frames can go back: of sections
+    // `first` on, before the one numbered `end`. Sleeps.
+    void shrink();
+    void give_back(u32 first, u32 end);
     u32 free_pages() const OBJR_THREAD(no_thread_safety_analysis) { return free_.count.load(); }
     u32 inactive_pages() const OBJR_THREAD(no_thread_safety_analysis) { return inactive_.count.load(); }
     u32 unevictable_pages() const OBJR_THREAD(no_thread_safety_analysis) { return unevictable_.count.load(); }
@@ -124,27 +146,37 @@ private:
     };
     void push_back(PageList& list, Page& page);
     void remove(PageList& list, Page& page);
-    bool on_free_list(const Page& page) const OBJR_THREAD(requires_capability(lock_));
     PageList& list_of(const Page& page);
     Page* rotate(PageList& list);
+    bool is_in(const PageList& list, const Page& page) const OBJR_THREAD(requires_capability(lock_));
+    void push_free(Page& page) OBJR_THREAD(requires_capability(lock_));
+    void move_section(Section& section, PageList& from, PageList& to, u32 open);
     void make_new(Page& page);
 
-    Section& section_of_number(u32 number) const {
-        return *directory_[number >> (Section::kOrder + kChunkOrder)][(number >> Section::kOrder) % kChunk];
-    }
+    Section& section(u32 n) const { return *directory_[n >> kChunkOrder][n % kChunk]; }
+    Section& section_of_number(u32 number) const { return section(number >> Section::kOrder); }
     Status make_room_in_directory(u32 sections);
     Status make_section(u32 number);
-    Status build_frame_table(u32 sections);
-    void destroy_sections();
+    // Sections lie anywhere in memory: a table indexed by the upper bits of the pfn finds the one of a frame.
+    struct FrameTable {
+        u32* numbers = nullptr; // (pfn >> Section::kOrder) - first -> number of the section, or kNoSection
+        u64 first = 0;
+        u64 span = 0;
+        void free();
+    };
+    Status build_frame_table(u32 sections, FrameTable& table);
 
     Section** directory_[kMaxMb / kChunk] = {}; // of all sections; parts of kChunk, which stay
     Atomic<u32> size_{0};
-    // Sections lie anywhere in memory: a table indexed by the upper bits of the pfn finds the one of a frame.
-    u32* section_of_frame_ = nullptr; // (pfn >> Section::kOrder) - first_span_ -> number of the section, or kNoSection
-    u64 first_span_ = 0;
-    u64 span_ = 0;
+    Atomic<u32> open_{0}; // pages that may be given out have numbers below that; written under lock_
+    FrameTable frames_; // quiesce for write
+    Atomic<u32> resizing_{0};
+    FrameTable next_frames_; // of who resizes
+    u32 next_sections_ = 0; // of who resizes
+    Atomic<u32> poisoned_{0};
 
     SpinLock lock_;
+    PageList withdrawn_ OBJR_GUARDED_BY(lock_); // free, numbered open_ or more
     PageList free_ OBJR_GUARDED_BY(lock_); // the counts are read without the lock, for statistics
     PageList inactive_ OBJR_GUARDED_BY(lock_);
     PageList active_ OBJR_GUARDED_BY(lock_);

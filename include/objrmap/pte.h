@@ -7,6 +7,7 @@
 // Non-present entries (bit 0 clear, everything else is ours): bits 1..3 say what it is, never all zero:
 //   swap       bits 4..8 type, 9..58 offset     contents are in the swap store
 //   file       bits 4..63 pgoff                 a nonlinear mapping: this page of the file belongs here
+//   poison     bits 12..51 pfn                  the memory of the page has failed, and its contents are lost
 //   migration  bit 4 write, 5 accessed, 6 dirty, 7 exclusive, bits 12..51 pfn     the page is being moved; wait
 #pragma once
 
@@ -46,6 +47,8 @@ public:
         return Pte(kKindMigration | (write ? 1ull << 4 : 0) | ((pfn.value << kPageShift) & kPfnMask));
     }
 
+    static constexpr Pte poison(Pfn pfn) { return Pte(kKindPoison | ((pfn.value << kPageShift) & kPfnMask)); }
+
     // What a present entry becomes while its page is moved; exclusive: it is the page's only user (PageFlag::anon_exclusive).
     enum class Exclusive : bool { no, yes };
     constexpr Pte to_migration(Exclusive exclusive) const {
@@ -60,6 +63,8 @@ public:
     constexpr bool is_file() const { return !is_present() && (word_ & kKindMask) == kKindFile; }
     constexpr bool is_migration() const { return !is_present() && (word_ & kKindMask) == kKindMigration; }
 
+    constexpr bool is_poison() const { return !is_present() && (word_ & kKindMask) == kKindPoison; }
+
     constexpr bool writable() const { return (word_ & kWrite) != 0; }
     constexpr bool user() const { return (word_ & kUser) != 0; }
     constexpr bool young() const { return (word_ & kAccessed) != 0; }
@@ -67,7 +72,7 @@ public:
     constexpr bool locked() const { return (word_ & kLocked) != 0; }
     constexpr bool executable() const { return (word_ & kNoExecute) == 0; }
 
-    constexpr Pfn pfn() const { return Pfn((word_ & kPfnMask) >> kPageShift); } // present and migration
+    constexpr Pfn pfn() const { return Pfn((word_ & kPfnMask) >> kPageShift); } // present, migration and poison
     constexpr SwapEntry swap_entry() const {
         return {static_cast<u32>((word_ >> 4) & (kSwapTypes - 1)), (word_ >> 9) & (kSwapOffsets - 1)};
     }
@@ -89,6 +94,7 @@ private:
     static constexpr u64 kKindSwap = 1ull << 1;
     static constexpr u64 kKindFile = 2ull << 1;
     static constexpr u64 kKindMigration = 3ull << 1;
+    static constexpr u64 kKindPoison = 4ull << 1;
     static constexpr u64 kMigrationWrite = 1ull << 4;
     static constexpr u64 kMigrationExclusive = 1ull << 7;
     static constexpr u64 kSeen = kAccessed | kDirty; // at the same place in present and migration entries

@@ -34,6 +34,7 @@ enum class UnmapMode : u32 {
     take_used, // young ones do not, under any rules
     revoke, // they do not
     migrate, // nor here, and migration entries are left
+    poison, // nor here; entries of an anonymous page that is not in the swap cache say that it is lost
 };
 
 struct UnmapResult {
@@ -45,7 +46,7 @@ struct UnmapResult {
     u32 taken = 0; // mappings that are gone now; in nonlinear Vmas also of other pages (unmap_nonlinear.h)
 };
 
-// An anonymous page must be in the swap cache, but to migrate. Dirty bits move to the page. Entries become the swap entry, a
+// An anonymous page must be in the swap cache, but to migrate or to poison. Dirty bits move to the page. Entries become the swap entry, a
 // migration entry, the file offset in a nonlinear Vma, or nothing.
 UnmapResult try_to_unmap(World& world, Page& page, UnmapMode mode, WalkCost& cost);
 

@@ -20,7 +20,7 @@
 // Invariants (numbers as in verify):
 //   W1 slot.page == p <=> p has PageFlag::swapcache and the slot's entry; the cache has one reference of p.
 //   W2 count == swap PTEs with this entry, over all page tables.
-//   W3 a slot that is not free and has no cached page is stored, and count > 0, or is ending: nothing is lost.
+//   W3 a slot that is not free and has no cached page has count > 0, and is stored, or known to be lost (memory failure); or is ending.
 //   W4 a cached page has count > 0 whenever its page lock is free and no one has a reap() to do: with the last swap PTE the
 //      page leaves the cache, so that a page that is unmapped for good goes back to the pool.
 //   W5 a cached page whose count is > 0 is written by nobody: a mapping of it is not its only user.
@@ -71,6 +71,9 @@ public:
     Status add_to_cache_locked(Page& page);
     // The page is locked and cached. The caller has a reference of its own. Count 0: the slot is free after.
     void remove_from_cache_locked(Page& page);
+    // Memory failure: the cached page is locked, and newer than what is stored. It leaves the cache; whoever has the entry gets
+    // EHWPOISON for it. The count is not 0.
+    void lose_locked(Page& page);
     // Migration: both are locked, old is cached, fresh has its contents and is from now on; the caller references both.
     void replace_locked(Page& old, Page& fresh);
     // The cached page, referenced, not locked; nullptr: none.
@@ -82,7 +85,8 @@ public:
 
     // ---- contents
     // The page of this entry, from the cache or read into it (shared entries are read once, spec U5): referenced, locked,
-    // uptodate. No page lock is held. Sleeps. ENOENT: no such entry any more, look at the PTE again; ENOBUFS: no page; EIO.
+    // uptodate. No page lock is held. Sleeps. ENOENT: no such entry any more, look at the PTE again; ENOBUFS: no page; EIO;
+    // EHWPOISON: lost.
     Result<Page*> read_locked(SwapEntry entry, FrameReserve& frames);
     // Its neighbours are read too while the pool has more free pages than that.
     void set_readahead_floor(u32 free_pages) { readahead_floor_.store(free_pages); }
@@ -110,6 +114,7 @@ public:
         bool free;
         bool ending;
         bool stored;
+        bool lost;
         u32 count;
         Page* page;
     };
@@ -124,6 +129,7 @@ private:
         State state;
         bool stored;
         bool writing;
+        bool lost; // its contents: used, without a page, not stored
     };
     static_assert(sizeof(Cell) == 24, "the price of a slot");
 

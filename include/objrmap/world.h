@@ -38,16 +38,17 @@ struct World : Pinned {
     PteChains* pte_chains = nullptr; // of pte_chain, if that is the scheme; changes with it
     u32 levels = 4; // immutable
 
-    // ---- free pages: below low_pages reclaimd takes pages away until there are high_pages. Immutable after create.
-    u32 low_pages = 0;
-    u32 high_pages = 0;
+    // ---- free pages: below low_pages reclaimd takes pages away until there are high_pages. They follow the size of the pool.
+    Atomic<u32> low_pages{0};
+    Atomic<u32> high_pages{0};
+    void set_watermarks(); // the pool has got its size: at create, or under quiesce for write
     Daemon reclaimd;
     Daemon writebackd;
     Status start_daemons(); // ENOMEM
     void stop_daemons(); // idempotent
     // After pages were taken from the pool. Any context.
     void keep_watermarks() {
-        if (pool.free_pages() < low_pages) {
+        if (pool.free_pages() < low_pages.load()) {
             reclaimd.kick();
         }
     }
@@ -77,6 +78,8 @@ struct World : Pinned {
 private:
     Status init(const objr_params& params);
     Atomic<Scheme*> scheme_{nullptr};
+    u32 low_percent_ = 0; // immutable after init
+    u32 high_percent_ = 0; // immutable after init
     bool has_quiesce_ = false; // immutable after init
     bool started_ = false; // the scheme; immutable after init
 };

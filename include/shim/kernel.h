@@ -42,6 +42,8 @@ typedef long long objr_s64;
 #define OBJR_EOVERFLOW 75
 #define OBJR_ETIMEDOUT 110
 #define OBJR_ENOBUFS 105 /* no frame of the pool is free; never leaves the core, see objrmap/frames.h */
+#define OBJR_EINPROGRESS 115
+#define OBJR_EHWPOISON 133 /* the memory of a page has failed, and what it had is lost */
 
 /* ---- memory ------------------------------------------------------------------------------------------------- */
 

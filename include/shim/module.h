@@ -118,7 +118,8 @@ int objr_mm_populate(struct objr_mm *mm, objr_u64 start, objr_u64 len);
 /*
  * Resolve a fault. vm_flags: the process's own OBJR_VM_* for the address now; the core follows them. token goes back to
  * objr_fault_install. -EFAULT: nothing mapped there, -EACCES: not permitted (both SIGSEGV); -ENOMEM: the pool or the
- * kernel has no page left, -EIO: beyond the end of the object, or reading it failed (all SIGBUS).
+ * kernel has no page left, -EIO: beyond the end of the object, or reading it failed, -EHWPOISON: the memory of the page has
+ * failed (all SIGBUS).
  */
 /*
  * -ENOBUFS: no page now, but there are some that are newer than their files. Let go of mmap_lock, objr_wait_for_writeback, fault
@@ -224,6 +225,8 @@ enum objr_verb {
 	OBJR_VERB_REVOKE, /* take the page from everybody; the data goes to another frame */
 	OBJR_VERB_MIGRATE, /* to another frame, with all that maps it */
 	OBJR_VERB_RECLAIM, /* take pages away until so many have become free */
+	OBJR_VERB_POISON, /* as if its memory had failed */
+	OBJR_VERB_RESIZE, /* a number: MiB that the pool is to have */
 	OBJR_VERB_COMPACT, /* no selector: pages to the beginning of the pool */
 	OBJR_VERB_SWAPIN, /* bring back what is swapped out at an address */
 	OBJR_VERB_SWAPOFF, /* bring back all, and swap no more */

@@ -422,6 +422,29 @@
 	CASE(command_compact) \
 	CASE(compact_every_kind_of_page)
 
+/* poison.cpp: memory that fails. */
+#define OBJR_CASES_POISON(CASE) \
+	CASE(spec_P5_poison_entries) \
+	CASE(poison_anonymous_page) \
+	CASE(poison_entries_in_life) \
+	CASE(poison_locked_and_shared) \
+	CASE(poison_swap_cache) \
+	CASE(poison_file_pages) \
+	CASE(poison_what_is_being_written) \
+	CASE(poison_object_page) \
+	CASE(poison_nonlinear) \
+	CASE(poison_refusals) \
+	CASE(poison_and_switches) \
+	CASE(verify_sees_broken_poison)
+
+/* resize.cpp: the pool grows and shrinks under its users. */
+#define OBJR_CASES_RESIZE(CASE) \
+	CASE(resize_up_and_down) \
+	CASE(resize_moves_every_kind) \
+	CASE(resize_watermarks_follow) \
+	CASE(resize_refusals) \
+	CASE(resize_failing_allocations)
+
 /* pathology.cpp: what one reverse map or another is known to be bad at. */
 #define OBJR_CASES_PATHOLOGY(CASE) \
 	CASE(pathology_forking_server) \
@@ -471,6 +494,8 @@
 	EACH(referenced, OBJR_CASES_REFERENCED) \
 	SUITE(referenced_rules, OBJR_CASES_REFERENCED_RULES) \
 	EACH(migrate, OBJR_CASES_MIGRATE) \
+	EACH(poison, OBJR_CASES_POISON) \
+	EACH(resize, OBJR_CASES_RESIZE) \
 	EACH(pathology, OBJR_CASES_PATHOLOGY) \
 	SUITE(compare, OBJR_CASES_COMPARE)
 

@@ -46,7 +46,6 @@ OBJR_TEST(command_parse_errors) {
         {" \n", "nothing commanded"},
         {"unmapp page 3", "bad word 'unmapp': expected referenced, unmap, mkclean"},
         {"reclaim", "selector ends too early"},
-        {"poison page 3", "bad word 'poison'"},
         {"unmap", "selector ends too early: expected pfn, page"},
         {"unmap pgn 3", "bad word 'pgn': expected pfn, page"},
         {"unmap page", "selector ends too early: expected a number"},

@@ -35,7 +35,7 @@ TestWorld::~TestWorld() {
     }
     verify();
     objr_test* test = test_;
-    OBJR_EXPECT_EQ(world_->pool.free_pages(), world_->pool.size());
+    OBJR_EXPECT_EQ(world_->pool.free_pages() + world_->pool.poisoned_pages(), world_->pool.size());
     for (Count count :
          {Count::anon_pages, Count::file_pages, Count::mapped_pages, Count::mappings, Count::swapcache_pages,
           Count::swapped_pages, Count::locked_pages, Count::vmas, Count::anon_vmas, Count::anon_vma_chains,

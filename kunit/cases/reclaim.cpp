@@ -324,8 +324,8 @@ OBJR_TEST(reclaim_daemons_keep_the_watermarks) {
     TestWorld world(test, 1, 4, nullptr, 4);
     Process a(test, world);
     OBJR_ASSERT(a.map(0, 512));
-    world->low_pages = 32;
-    world->high_pages = 64;
+    world->low_pages.store(32);
+    world->high_pages.store(64);
     OBJR_ASSERT(world->start_daemons());
     for (u64 n = 0; n < 512; n++) {
         a.store(n, content(n, 0));

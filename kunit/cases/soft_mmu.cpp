@@ -15,6 +15,7 @@ Status SoftMmu::access(Mm& mm, Vaddr address, Access access, u64* value) {
 
 // One attempt: by the TLB, else by a walk that fills it. False: a fault.
 bool SoftMmu::through_tlb(Mm& mm, Vaddr address, Access access, u64* value) {
+    SharedGuard quiesce(mm.world().quiesce); // of frames that have gone with their section nobody has a translation
     SharedGuard tables(mm.lock());
     Guard guard(tlb_lock_);
     Entry& entry = slot(address);

@@ -250,7 +250,7 @@ std::string remains() {
     std::string left;
     const bool clean = becomes([&] {
         auto values = objr::stats();
-        missing = values["pool_pages"] - values["free_pages"];
+        missing = values["pool_pages"] - values["free_pages"] - values["poisoned_pages"];
         left.clear();
         for (const char* name : gone)
             if (values[name]) left += " " + std::string(name) + "=" + std::to_string(values[name]);

@@ -19,6 +19,7 @@ static constexpr FlagName kPageFlags[] = {
     {static_cast<u64>(PageFlag::active), "active"},
     {static_cast<u64>(PageFlag::anon_exclusive), "anon_exclusive"},
     {static_cast<u64>(PageFlag::free), "free"},
+    {static_cast<u64>(PageFlag::poisoned), "poisoned"},
 };
 
 static constexpr FlagName kPteBits[] = {

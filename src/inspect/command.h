@@ -8,8 +8,10 @@
 
 #include "objrmap/inspect.h"
 #include "objrmap/migrate.h"
+#include "objrmap/poison.h"
 #include "objrmap/reclaim.h"
 #include "objrmap/referenced.h"
+#include "objrmap/resize.h"
 #include "objrmap/vmscan.h"
 
 namespace objr {
@@ -19,7 +21,7 @@ const char* name_of_verb(u32 verb);
 
 // What became of one page.
 struct Outcome {
-    enum class State { nothing, free, done, failed };
+    enum class State { nothing, free, poisoned, done, failed };
 
     State state = State::nothing;
     PageFacts facts; // after it
@@ -29,6 +31,7 @@ struct Outcome {
     WalkCost cost; // unmap
     RevokeResult revoke;
     u32 moved = 0; // migrate: mappings
+    PoisonResult poison;
     Pfn from; // revoke, migrate: the frame it was in
     s32 error = 0; // failed: -errno
 };
@@ -44,6 +47,7 @@ public:
     void page(const Outcome& outcome, const UseRows& rows);
     void compaction(const Compaction& compaction);
     void reclaimed(u64 wanted, u64 freed, const ScanLedger& ledger);
+    void resize(u64 mb, const Resize& resize, s32 error);
     void error(const char* message) { show_error(out_, message, format_of(command_.query)); }
 
 private:

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 // The words of commands.
 //
-//   referenced SEL [peek] | unmap SEL | mkclean SEL | revoke SEL | migrate SEL | compact | reclaim N        SEL: a selector of query_parse.cpp
-//   swapin pid P addr X | swapin mm M addr X | swapoff | swapon          and behind each: json
+//   referenced SEL [peek] | unmap SEL | mkclean SEL | revoke SEL | migrate SEL | poison SEL | compact | reclaim N | resize MIB
+//   swapin pid P addr X | swapin mm M addr X | swapoff | swapon
+//   SEL: a selector of query_parse.cpp; and behind each: json
 #include "command.h"
 #include "query_parser.h"
 
@@ -24,8 +25,10 @@ constexpr Verb kVerbs[] = {
     {"mkclean", OBJR_VERB_MKCLEAN},
     {"revoke", OBJR_VERB_REVOKE},
     {"migrate", OBJR_VERB_MIGRATE},
+    {"poison", OBJR_VERB_POISON},
     {"compact", OBJR_VERB_COMPACT, Argument::nothing},
     {"reclaim", OBJR_VERB_RECLAIM, Argument::number},
+    {"resize", OBJR_VERB_RESIZE, Argument::number},
     {"swapin", OBJR_VERB_SWAPIN, Argument::address},
     {"swapoff", OBJR_VERB_SWAPOFF, Argument::nothing},
     {"swapon", OBJR_VERB_SWAPON, Argument::nothing},

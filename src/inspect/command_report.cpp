@@ -36,6 +36,9 @@ void Report::fields(Emitter& emitter, const Outcome& outcome) {
         emitter.hex("from", outcome.from.value);
         emitter.word("to", outcome.revoke.to == RevokeResult::Destination::swap ? "swap" : "frame");
         emitter.decimal("taken", outcome.revoke.taken);
+    } else if (command_.verb == OBJR_VERB_POISON) {
+        emitter.decimal("taken", outcome.poison.taken);
+        emitter.decimal("recovered", outcome.poison.recovered ? 1 : 0);
     } else if (command_.verb == OBJR_VERB_MIGRATE) {
         emitter.hex("from", outcome.from.value);
         emitter.decimal("taken", outcome.moved);
@@ -79,7 +82,8 @@ void Report::mappers(Emitter& emitter, const UseRows& rows) {
 // What stood in the way, and what to do.
 void Report::explain(const Outcome& outcome, Words& words) {
     const Certificate& certificate = outcome.revoke.certificate;
-    const bool moves = command_.verb == OBJR_VERB_REVOKE || command_.verb == OBJR_VERB_MIGRATE;
+    const bool moves =
+        command_.verb == OBJR_VERB_REVOKE || command_.verb == OBJR_VERB_MIGRATE || command_.verb == OBJR_VERB_POISON;
     switch (moves ? -outcome.error : 0) {
     case OBJR_EIO:
         if (certificate.holds()) {
@@ -90,6 +94,7 @@ void Report::explain(const Outcome& outcome, Words& words) {
         words.decimal(certificate.process_present).add(" times in processes' own: read verify");
         return;
     case OBJR_EBUSY: words.add("it is pinned, somebody writes to its frame: ask again when that is done"); return;
+    case OBJR_EEXIST: words.add("it is poisoned already"); return;
     case OBJR_EAGAIN: words.add("it was mapped anew faster than it could be taken: ask again"); return;
     case OBJR_ENOMEM: words.add("no frame of the pool is free to move it to, or no kernel memory: free some"); return;
     case OBJR_ENOSPC:
@@ -141,6 +146,49 @@ void Report::reclaimed(u64 wanted, u64 freed, const ScanLedger& ledger) {
     }
     emitter.decimal("candidates", ledger.candidates);
     emitter.decimal("hits", ledger.hits);
+    emitter.end_record();
+    emitter.end_answer();
+}
+
+// What stood in the way of another size, and what to do.
+static void explain_resize(const Resize& resize, u64 mb, s32 error, Words& words) {
+    const bool grows = mb > resize.before;
+    switch (-error) {
+    case OBJR_EINVAL: words.add("take 1 to ").decimal(Pool::kMaxMb).add(" MiB"); return;
+    case OBJR_EINPROGRESS: words.add("another resize is under way: wait for it"); return;
+    case OBJR_EINTR: words.add("ended by a signal"); return;
+    case OBJR_EAGAIN: words.add("pages come and go too fast: ask again"); return;
+    case OBJR_EBUSY:
+        words.add("page ")
+            .decimal(resize.in_the_way)
+            .add(" cannot be moved: it is pinned, busy or poisoned (query page ");
+        words.decimal(resize.in_the_way).add(")");
+        return;
+    case OBJR_ENOMEM:
+        if (grows) {
+            words.add("the kernel gave ").decimal(resize.got).add(" MiB in pieces of 1 MiB");
+        } else {
+            words.add("what is in use does not fit: free some pages, or unmap them to swap");
+        }
+        return;
+    default: words.add("error ").decimal(static_cast<u64>(-error)); return;
+    }
+}
+
+void Report::resize(u64 mb, const Resize& resize, s32 error_number) {
+    if (error_number != 0) {
+        Reason why;
+        why.words.add("resize to ").decimal(mb).add(" MiB failed, the pool has ").decimal(resize.before).add(": ");
+        explain_resize(resize, mb, error_number, why.words);
+        error(why.words.c_str());
+        return;
+    }
+    Emitter emitter(out_, format_of(command_.query));
+    emitter.begin_answer();
+    emitter.begin_record(name_of_verb(command_.verb));
+    emitter.decimal("pool_mb", mb);
+    emitter.decimal("before", resize.before);
+    emitter.decimal("moved", resize.moved);
     emitter.end_record();
     emitter.end_answer();
 }

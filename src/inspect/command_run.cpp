@@ -18,6 +18,9 @@ public:
     void visit_free(World& world, const Page& page) override {
         outcome_.state = Outcome::State::free;
         outcome_.facts.number = world.pool.number(page);
+        if (command_.verb == OBJR_VERB_POISON && kind_of(command_.query) != QueryKind::range) {
+            poison_free(world, page);
+        }
     }
     // What a visit could not do under its locks: the write to a swap file.
     void finish(World& world);
@@ -29,6 +32,8 @@ private:
     Avoid other_frames(World& world) const;
     s32 revoke(World& world, Page& page);
     s32 migrate(World& world, Page& page);
+    s32 poison(World& world, Page& page);
+    void poison_free(World& world, const Page& page);
     void look_at(World& world, const Page& page);
 
     const objr_command& command_;
@@ -84,6 +89,17 @@ s32 Runner::migrate(World& world, Page& page) {
     return fresh.as_int();
 }
 
+s32 Runner::poison(World& world, Page& page) { return poison_page(world, page, outcome_.poison).as_int(); }
+
+// It was chosen by its number: it is taken out of the free list.
+void Runner::poison_free(World& world, const Page& page) {
+    SharedGuard quiesce(world.quiesce);
+    outcome_.error = poison_free_page(world, world.pool.page(world.pool.number(page))).as_int();
+    outcome_.state = outcome_.error != 0 ? Outcome::State::failed : Outcome::State::done;
+    outcome_.poison.recovered = true;
+    collect_facts(world, page, outcome_.facts);
+}
+
 void Runner::look_at(World& world, const Page& page) {
     collect_facts(world, page, outcome_.facts);
     outcome_.facts.refcount--; // the one that was taken to look
@@ -96,6 +112,11 @@ static bool belongs_to_nobody(const Page& page) {
 
 PageVisitor::Step Runner::visit(World& world, Page& page) {
     PageLock lock(page);
+    if (page.has(PageFlag::poisoned)) {
+        outcome_.state = Outcome::State::poisoned;
+        outcome_.facts.number = world.pool.number(page);
+        return Step::done;
+    }
     if (belongs_to_nobody(page)) {
         visit_free(world, page);
         return Step::again;
@@ -106,6 +127,7 @@ PageVisitor::Step Runner::visit(World& world, Page& page) {
     case OBJR_VERB_MKCLEAN: outcome_.cleaned = page_mkclean(world, page); break;
     case OBJR_VERB_REVOKE: outcome_.error = revoke(world, page); break;
     case OBJR_VERB_MIGRATE: outcome_.error = migrate(world, page); break;
+    case OBJR_VERB_POISON: outcome_.error = poison(world, page); break;
     default: outcome_.error = -OBJR_EOPNOTSUPP; break;
     }
     if (outcome_.error == -OBJR_ENOBUFS) {
@@ -151,6 +173,11 @@ s32 run(World& world, const objr_command& command, Report& report) {
             if (range) {
                 break;
             }
+        } else if (outcome.state == Outcome::State::poisoned) {
+            if (!range) {
+                reason.words.add("page ").decimal(outcome.facts.number).add(" is poisoned: nobody has it any more");
+                report.error(reason.words.c_str());
+            }
         } else if (outcome.state != Outcome::State::free) {
             report.page(outcome, runner.rows());
             error = outcome.error != 0 ? outcome.error : error;
@@ -175,6 +202,13 @@ s32 reclaim(World& world, u64 wanted, Report& report) {
     return objr_fatal_signal_pending() != 0 ? -OBJR_EINTR : 0;
 }
 
+s32 resize(World& world, const objr_command& command, Report& report) {
+    Resize result;
+    const Status status = resize_pool(world, static_cast<u32>(min<u64>(command.query.first, ~0u)), result);
+    report.resize(command.query.first, result, status.as_int());
+    return status.as_int();
+}
+
 s32 compact(World& world, Report& report) {
     Compaction compaction;
     const Status status = compact_pool(world, compaction);
@@ -196,6 +230,7 @@ extern "C" int objr_run_command(objr_world* world, const objr_command* command, 
     }
     switch (command->verb) {
     case OBJR_VERB_RECLAIM: return reclaim(world_of(world), command->query.first, report);
+    case OBJR_VERB_RESIZE: return resize(world_of(world), *command, report);
     case OBJR_VERB_COMPACT: return compact(world_of(world), report);
     case OBJR_VERB_SWAPIN:
     case OBJR_VERB_SWAPOFF:

@@ -35,9 +35,10 @@ bool visit_located(World& world, PageVisitor& visitor, Locate&& locate) {
 }
 
 const char* why_not_there(Pte pte) {
-    return pte.is_none()   ? " has not touched it yet: the entry is empty"
-           : pte.is_file() ? " has not touched it since a remap or its unmapping: the entry names a page of the file"
-           : pte.is_swap() ? " has it swapped out: touch it, or ask for another"
+    return pte.is_none()     ? " has not touched it yet: the entry is empty"
+           : pte.is_file()   ? " has not touched it since a remap or its unmapping: the entry names a page of the file"
+           : pte.is_swap()   ? " has it swapped out: touch it, or ask for another"
+           : pte.is_poison() ? " has lost it there: its memory has failed"
            : pte.is_migration() ? " has it on its way to another frame: ask again"
                                 : " has an entry that is not present there";
 }
@@ -171,7 +172,12 @@ Selected select_page(World& world, u64 number, PageVisitor& visitor, Words& reas
 }
 
 Selected select_pfn(World& world, u64 pfn, PageVisitor& visitor, Words& reason) {
-    if (const Page* page = world.pool.page_of(Pfn(pfn))) {
+    const Page* page;
+    {
+        SharedGuard quiesce(world.quiesce); // the pool may become smaller
+        page = world.pool.page_of(Pfn(pfn));
+    }
+    if (page) {
         visit_number(world, world.pool.number(*page), visitor);
         return Selected::answer;
     }

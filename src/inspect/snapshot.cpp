@@ -10,7 +10,7 @@ namespace objr {
 
 static constexpr PageFlag kShownFlags[] = {
     PageFlag::dirty, PageFlag::referenced, PageFlag::uptodate, PageFlag::swapcache,      PageFlag::mlocked,
-    PageFlag::lru,   PageFlag::active,     PageFlag::free,     PageFlag::anon_exclusive,
+    PageFlag::lru,   PageFlag::active,     PageFlag::free,     PageFlag::anon_exclusive, PageFlag::poisoned,
 };
 
 static void copy_name(char (&to)[FileMapping::kNameBytes], const char* from) {

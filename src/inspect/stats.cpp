@@ -44,6 +44,7 @@ extern "C" void objr_show_stats(objr_world* opaque, objr_out* out) {
     text.line("active", world.pool.active_pages());
     text.line("inactive", world.pool.inactive_pages());
     text.line("unevictable", world.pool.unevictable_pages());
+    text.line("poisoned_pages", world.pool.poisoned_pages());
     text.line("mms", Count::mms);
     text.line("vmas", Count::vmas);
     text.line("anon_vmas", Count::anon_vmas);

@@ -2,7 +2,7 @@
 // verify.h: the full check of a World, forward (page tables -> pages) against reverse (pages -> page tables).
 //
 // Checked, by the numbers of the headers that state them:
-//   page.h V1-V7 · page_table.h T1, T2 · mm.h M1, M2 · vma.h A1-A5 · anon_vma.h N1, N3 · file_mapping.h F1-F3, F5
+//   page.h V1-V8 · page_table.h T1, T2 · mm.h M1, M2 · vma.h A1-A5 · anon_vma.h N1, N3 · file_mapping.h F1-F3, F5
 //   swap.h W1-W5
 //   lists, red-black and priority search trees by their own check(): "tree"
 //   S1 every counter of the World, and those of each Mm and file, say what there is
@@ -57,6 +57,7 @@ private:
     bool check_table(Mm& mm, const u64* entries, u32 level, Vaddr base);
     bool check_upper(const Mm& mm, Vaddr address, u32 level, u64 entry);
     bool check_entry(const Mm& mm, const Vma* vma, Vaddr address, Pte pte);
+    bool check_poison_entry(const Mm& mm, const Vma& vma, Vaddr address, Pte pte);
     bool check_place(const Mm& mm, const Vma& vma, Vaddr address, const Page& page);
     bool check_rights(const Mm& mm, const Vma& vma, Vaddr address, Pte pte);
     bool check_process(Mm& mm, const Vma& vma);
@@ -101,6 +102,7 @@ private:
     u64 anon_links_ = 0; // places of Vmas in anon_vmas
     u64 anon_vmas_ = 0;
     u64 free_pages_ = 0;
+    u64 poisoned_pages_ = 0;
     u64 anon_pages_ = 0; // mapped ones
     u64 file_pages_ = 0;
     u64 dirty_pages_ = 0;

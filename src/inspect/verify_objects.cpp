@@ -179,10 +179,13 @@ bool Verifier::check_free_lists() {
     constexpr u32 kPatience = 1u << 20;
     const Pool& pool = world_.pool;
     for (u32 i = 0; i < kPatience; i++) {
-        const u32 free = pool.free_pages() + pool.pages_set_aside();
-        if (free + pool.inactive_pages() + pool.active_pages() + pool.unevictable_pages() == pool.size() &&
+        const u64 free = pool.free_pages() + pool.pages_set_aside() + pool.withdrawn_pages();
+        if (free + pool.inactive_pages() + pool.active_pages() + pool.unevictable_pages() + poisoned_pages_ ==
+                pool.size() &&
             free >= free_pages_) {
-            return true;
+            return pool.poisoned_pages() == poisoned_pages_ ||
+                   OBJR_BAD("V8: the pool counts %u poisoned pages, there are %llu", pool.poisoned_pages(),
+                            poisoned_pages_);
         }
         objr_cond_resched();
     }
@@ -229,7 +232,7 @@ using namespace objr;
 
 extern "C" int objr_show_verify(objr_world* opaque, objr_out* out) {
     World& world = world_of(opaque);
-    const u32 pages = world.pool.size();
+    u32 pages = world.pool.size();
     auto* tallies = static_cast<Tally*>(objr_kvzalloc(static_cast<u64>(pages) * sizeof(Tally)));
     const u64 slots = world.swap.slots();
     auto* swap_counts = slots != 0 ? static_cast<u32*>(objr_kvzalloc(slots * sizeof(u32))) : nullptr;
@@ -241,12 +244,18 @@ extern "C" int objr_show_verify(objr_world* opaque, objr_out* out) {
     }
     Verifier verifier(world, tallies, swap_counts, out);
     bool good;
+    bool grown; // meanwhile
     {
         Guard quiesce(world.quiesce);
-        good = verifier.run();
+        grown = world.pool.size() > pages;
+        pages = world.pool.size();
+        good = grown || verifier.run();
     }
     objr_kvfree(swap_counts);
     objr_kvfree(tallies);
+    if (grown) {
+        return objr_show_verify(opaque, out);
+    }
     if (!good) {
         return 1;
     }

@@ -43,6 +43,15 @@ bool Verifier::check_used(Page& page) {
     if (page.mappings() != found) {
         return OBJR_BAD("V1: page %u counts %u mappings, the page tables have %u", n, page.mappings(), found);
     }
+    if (page.has(PageFlag::poisoned)) {
+        poisoned_pages_++;
+        if (found != 0 || refcount < 1 || page.mapping().is_anon() || is_cached || page.has(PageFlag::lru)) {
+            return OBJR_BAD("V8: poisoned page %u has %u mappings, refcount %d, and %s", n, found, refcount,
+                            page.has(PageFlag::lru) ? "is on a list"
+                            : is_cached             ? "is in the swap cache"
+                                                    : "an object");
+        }
+    }
     if (refcount <= 0 && found == 0) {
         return OBJR_BAD("V4: page %u has refcount %d and is not free", n, refcount);
     }

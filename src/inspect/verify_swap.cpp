@@ -34,7 +34,7 @@ bool Verifier::check_slot(u64 offset) {
     if (slot.count != found) {
         return OBJR_BAD("W2: slot %llu counts %u swap PTEs, the page tables have %u", offset, slot.count, found);
     }
-    if (!slot.page && !(slot.stored && slot.count != 0)) {
+    if (!slot.page && !((slot.stored || slot.lost) && slot.count != 0)) {
         return OBJR_BAD("W3: slot %llu has no cached page, %u swap PTEs, and its contents are %s", offset, slot.count,
                         slot.stored ? "stored" : "nowhere");
     }

@@ -150,6 +150,9 @@ bool Verifier::check_entry(const Mm& mm, const Vma* vma, Vaddr address, Pte pte)
             return OBJR_BAD("P5: mm %u has the migration entry 0x%llx at 0x%llx, and nobody migrates", mm.id(),
                             pte.word(), address.value);
         }
+        if (pte.is_poison()) {
+            return check_poison_entry(mm, *vma, address, pte);
+        }
         return pte.is_file() || OBJR_BAD("P5: mm %u has the entry 0x%llx at 0x%llx, which is of no kind", mm.id(),
                                          pte.word(), address.value);
     }
@@ -169,6 +172,13 @@ bool Verifier::check_entry(const Mm& mm, const Vma* vma, Vaddr address, Pte pte)
     tally.shared_dirty |= (pte.writable() || pte.dirty()) && !vma->copies_on_write() ? 1 : 0;
     tally.locked += pte.locked() ? 1 : 0;
     return check_place(mm, *vma, address, *page) && check_rights(mm, *vma, address, pte);
+}
+
+bool Verifier::check_poison_entry(const Mm& mm, const Vma& vma, Vaddr address, Pte pte) {
+    const Page* page = world_.pool.page_of(pte.pfn());
+    return (page && page->has(PageFlag::poisoned) && vma.copies_on_write()) ||
+           OBJR_BAD("V8: mm %u has the poison entry 0x%llx at 0x%llx, in vma %u: %s", mm.id(), pte.word(),
+                    address.value, vma.id, vma.copies_on_write() ? "that page is not poisoned" : "which is shared");
 }
 
 // A page of a file is one of its Vma's file, in its place there.

@@ -281,7 +281,7 @@ static bool bring_in(World& world, const AbsentPage& absent) {
         world.pool.put(**page);
     }
     const s32 error = page.error().value;
-    return error == 0 || error == OBJR_EIO || error == OBJR_ENOENT;
+    return error == 0 || error == OBJR_EIO || error == OBJR_EHWPOISON || error == OBJR_ENOENT;
 }
 
 Status Mm::bring_in_range(Vaddr start, Vaddr end) {

@@ -100,6 +100,9 @@ Result<FaultHandler::Progress> FaultHandler::attempt() {
     if (pte.is_none()) {
         return fault_none();
     }
+    if (pte.is_poison()) {
+        return Errno{OBJR_EHWPOISON};
+    }
     if (pte.is_swap()) {
         return fault_swap(pte);
     }

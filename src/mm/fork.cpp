@@ -110,7 +110,7 @@ Result<u32> Mm::copy_entry(Vma& child, const Vma& parent, EntryPlace from, Entry
     if (pte.is_swap()) {
         world_.swap.duplicate(pte.swap_entry());
     }
-    if (pte.is_swap() || pte.is_file()) {
+    if (pte.is_swap() || pte.is_file() || pte.is_poison()) {
         to.table.set(to.address, pte);
         return 0;
     }

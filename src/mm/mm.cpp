@@ -230,7 +230,7 @@ void Mm::take_entry(PageTable& table, Vaddr address, EntryBatch& batch) {
         }
         return;
     }
-    if (pte.is_file()) {
+    if (pte.is_file() || pte.is_poison()) {
         return;
     }
     if (pte.is_migration()) {

@@ -86,12 +86,21 @@ Status World::init(const objr_params& params) {
     OBJR_TRY_STATUS(anon_mm_cache.create_typesafe("anon_mm", construct_anon_mm));
     OBJR_TRY_STATUS(chain_block_cache.create("pte_chain"));
     OBJR_TRY_STATUS(pool.create(params.pool_mb));
-    low_pages = static_cast<u32>(static_cast<u64>(pool.size()) * params.low_watermark / 100);
-    high_pages = static_cast<u32>(static_cast<u64>(pool.size()) * params.high_watermark / 100);
-    swap.set_readahead_floor(max(low_pages, pool.size() / 16));
+    low_percent_ = params.low_watermark;
+    high_percent_ = params.high_watermark;
+    set_watermarks();
     OBJR_TRY_STATUS(scheme().start(*this));
     started_ = true;
     return params.daemons != 0 ? start_daemons() : Status();
+}
+
+void World::set_watermarks() {
+    constexpr u32 kReadaheadShare = 16; // of the pool is free at least while neighbours are read
+    const u64 size = pool.size();
+    const u32 low = static_cast<u32>(size * low_percent_ / 100);
+    low_pages.store(low);
+    high_pages.store(static_cast<u32>(size * high_percent_ / 100));
+    swap.set_readahead_floor(max(low, pool.size() / kReadaheadShare));
 }
 
 // ---- the two threads
@@ -99,7 +108,7 @@ Status World::init(const objr_params& params) {
 static void balance(World& world) {
     ScanLedger ledger;
     const u32 free = world.pool.free_pages();
-    const u32 wanted = max(world.high_pages, 1u);
+    const u32 wanted = max(world.high_pages.load(), 1u);
     if (free < wanted) {
         reclaim_pages(world, wanted - free, Scanner::daemon, ledger);
     }

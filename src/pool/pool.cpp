@@ -60,9 +60,12 @@ Result<Page*> Pool::allocate_locked() {
 }
 
 // `lock_` is held, under which the flag goes with the list. A page that is free and in no list is on its way to somebody.
-bool Pool::on_free_list(const Page& page) const {
-    return page.has(PageFlag::free) && (page.lru_prev != Page::kNoLink || free_.first == number(page));
+bool Pool::is_in(const PageList& list, const Page& page) const {
+    return page.has(PageFlag::free) && (number(page) >= open_.load()) == (&list == &withdrawn_) &&
+           (page.lru_prev != Page::kNoLink || list.first == number(page));
 }
+
+void Pool::push_free(Page& page) { push_back(number(page) < open_.load() ? free_ : withdrawn_, page); }
 
 Result<Page*> Pool::allocate_locked_in(u32 first, u32 last) {
     for (u64 n = first; n <= last && n < size();) {
@@ -73,7 +76,7 @@ Result<Page*> Pool::allocate_locked_in(u32 first, u32 last) {
             Guard guard(lock_);
             for (; n <= end && !found; n++) {
                 Page& page = this->page(static_cast<u32>(n));
-                found = on_free_list(page) ? &page : nullptr;
+                found = is_in(free_, page) ? &page : nullptr;
             }
             if (found) {
                 remove(free_, *found);
@@ -104,7 +107,7 @@ Page* Pool::set_aside() {
 
 void Pool::put_aside_back(Page& page) {
     Guard guard(lock_);
-    push_back(free_, page);
+    push_free(page);
     set_aside_.fetch_sub(1);
 }
 
@@ -123,6 +126,33 @@ void Pool::make_new(Page& page) {
     page.set(PageFlag::lru);
     OBJR_WARN_ON(!page.try_lock());
     page.refcount.store_release(1);
+}
+
+// ---- memory failure
+
+void Pool::poison(Page& page) {
+    page.refcount.fetch_add(1);
+    Guard guard(lock_);
+    remove(list_of(page), page);
+    page.clear(PageFlag::active);
+    page.clear(PageFlag::unevictable);
+    page.clear(PageFlag::lru);
+    page.set(PageFlag::poisoned);
+    poisoned_.fetch_add(1);
+}
+
+bool Pool::poison_free(Page& page) {
+    Guard guard(lock_);
+    const bool withdrawn = is_in(withdrawn_, page);
+    if (!withdrawn && !is_in(free_, page)) {
+        return false;
+    }
+    remove(withdrawn ? withdrawn_ : free_, page);
+    page.set(PageFlag::poisoned);
+    page.clear(PageFlag::free);
+    page.refcount.store_release(1);
+    poisoned_.fetch_add(1);
+    return true;
 }
 
 bool Pool::put(Page& page) {
@@ -149,7 +179,7 @@ bool Pool::put(Page& page) {
     page.clear(PageFlag::active);
     page.clear(PageFlag::unevictable);
     page.set(PageFlag::free);
-    push_back(free_, page);
+    push_free(page);
     return true;
 }
 
@@ -184,6 +214,9 @@ Page* Pool::next_active() {
 
 void Pool::activate(Page& page) {
     Guard guard(lock_);
+    if (page.has(PageFlag::poisoned)) {
+        return;
+    }
     remove(list_of(page), page);
     page.clear(PageFlag::unevictable);
     page.set(PageFlag::active);
@@ -192,6 +225,9 @@ void Pool::activate(Page& page) {
 
 void Pool::deactivate(Page& page) {
     Guard guard(lock_);
+    if (page.has(PageFlag::poisoned)) {
+        return;
+    }
     remove(list_of(page), page);
     page.clear(PageFlag::unevictable);
     page.clear(PageFlag::active);
@@ -201,6 +237,9 @@ void Pool::deactivate(Page& page) {
 // The last munlock looks for the flag after it has uncounted the lock: one of the two sees the other.
 void Pool::make_unevictable(Page& page) {
     Guard guard(lock_);
+    if (page.has(PageFlag::poisoned)) {
+        return;
+    }
     remove(list_of(page), page);
     page.clear(PageFlag::active);
     page.set(PageFlag::unevictable);
@@ -212,11 +251,11 @@ void Pool::make_unevictable(Page& page) {
 }
 
 Page* Pool::page_of(Pfn pfn) {
-    u64 slot = (pfn.value >> Section::kOrder) - first_span_; // wraps below the first: then it is out of the span too
-    if (slot >= span_ || section_of_frame_[slot] == kNoSection) {
+    u64 slot = (pfn.value >> Section::kOrder) - frames_.first; // wraps below the first: then it is out of the span too
+    if (slot >= frames_.span || frames_.numbers[slot] == kNoSection) {
         return nullptr;
     }
-    return &page((section_of_frame_[slot] << Section::kOrder) + (pfn.value % Section::kPages));
+    return &page((frames_.numbers[slot] << Section::kOrder) + (pfn.value % Section::kPages));
 }
 
 void* Pool::address(const Page& page) const {

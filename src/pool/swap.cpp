@@ -134,6 +134,7 @@ SwapSpace::Slot SwapSpace::slot(u64 offset) const {
     return {.free = slot.state == State::free,
             .ending = slot.state == State::ending,
             .stored = slot.stored,
+            .lost = slot.lost,
             .count = slot.count,
             .page = slot.page};
 }
@@ -177,7 +178,7 @@ void SwapSpace::remove_from_cache_locked(Page& page) {
         OBJR_WARN_ON(slot.page != &page);
         slot.page = nullptr;
         last = slot.count == 0;
-        OBJR_WARN_ON(!last && (!slot.stored || page.has(PageFlag::dirty))); // W3
+        OBJR_WARN_ON(!last && !slot.lost && (!slot.stored || page.has(PageFlag::dirty))); // W3
         last = last && end_locked(slot);
     }
     counters_->sub(Count::swapcache_pages);
@@ -185,6 +186,19 @@ void SwapSpace::remove_from_cache_locked(Page& page) {
         free_slot(entry);
     }
     pool_->put(page);
+}
+
+void SwapSpace::lose_locked(Page& page) {
+    OBJR_WARN_ON(!page.locked() || !cached(page));
+    {
+        Guard guard(lock_);
+        Cell& slot = cell(entry_of(page));
+        slot.stored = false;
+        slot.lost = true;
+    }
+    store_->drop(entry_of(page).offset);
+    page.clear(PageFlag::dirty);
+    remove_from_cache_locked(page);
 }
 
 void SwapSpace::replace_locked(Page& old, Page& fresh) {

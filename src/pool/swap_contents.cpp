@@ -8,7 +8,8 @@ namespace objr {
 
 // ---- reading
 
-// A page just allocated becomes the cached one of an entry that is only stored. ENOENT; EBUSY: another one is.
+// A page just allocated becomes the cached one of an entry that is only stored. ENOENT; EBUSY: another one is;
+// EHWPOISON: it is lost.
 Status SwapSpace::add_fresh_locked(Page& page, SwapEntry entry) {
     page.private_word = entry.word();
     page.set(PageFlag::swapcache);
@@ -22,6 +23,8 @@ Status SwapSpace::add_fresh_locked(Page& page, SwapEntry entry) {
             status = Errno{OBJR_ENOENT};
         } else if (slot.page) {
             status = Errno{OBJR_EBUSY};
+        } else if (slot.lost) {
+            status = Errno{OBJR_EHWPOISON};
         } else {
             slot.page = &page;
         }
@@ -212,7 +215,8 @@ void SwapSpace::end_write(const Write& write, Status written) {
         Guard guard(lock_);
         Cell& slot = cell(write.entry);
         slot.writing = false;
-        slot.stored = static_cast<bool>(written);
+        // A page that has failed meanwhile may have done so before it was copied.
+        slot.stored = written && !slot.lost;
         slot.checksum = write.checksum;
         if (slot.page && !written) {
             slot.page->set(PageFlag::dirty);

@@ -107,7 +107,7 @@ static Result<Page*> allocate_outside(Pool& pool, const Avoid& avoid) {
 Status Migration::start(const Avoid& avoid) {
     OBJR_WARN_ON(!old_.locked());
     is_anon_ = old_.mapping().is_anon();
-    if (!is_anon_ && !old_.mapping().is_file()) {
+    if ((!is_anon_ && !old_.mapping().is_file()) || old_.has(PageFlag::poisoned)) {
         return Errno{OBJR_ENOENT};
     }
     if (is_anon_ && !old_.mapped() && !SwapSpace::cached(old_)) {

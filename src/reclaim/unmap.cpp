@@ -134,6 +134,9 @@ private:
         if (!page_.mapping().is_anon()) {
             return Pte();
         }
+        if (mode_ == UnmapMode::poison) {
+            return Pte::poison(old.pfn());
+        }
         const SwapEntry entry = SwapSpace::entry_of(page_);
         world_.swap.duplicate(entry);
         return Pte::swap(entry);
@@ -153,7 +156,8 @@ private:
 UnmapResult try_to_unmap(World& world, Page& page, UnmapMode mode, WalkCost& cost) {
     OBJR_WARN_ON(!page.locked());
     UnmapResult result;
-    if (page.mapping().is_anon() && mode != UnmapMode::migrate && OBJR_WARN_ON(!SwapSpace::cached(page))) {
+    if (page.mapping().is_anon() && mode != UnmapMode::migrate && mode != UnmapMode::poison &&
+        OBJR_WARN_ON(!SwapSpace::cached(page))) {
         result.answer = Unmapped::fail;
         result.why = Refusal::no_slot;
         return result;

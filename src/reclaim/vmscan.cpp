@@ -281,7 +281,7 @@ u64 reclaim_and_wait(World& world, u64 wanted, ScanLedger& ledger) {
 }
 
 bool too_dirty(World& world) {
-    if (world.pool.free_pages() > world.low_pages) {
+    if (world.pool.free_pages() > world.low_pages.load()) {
         return false;
     }
     const u64 dirty = static_cast<u64>(max<s64>(world.counters.sum(Count::dirty_pages), 0));

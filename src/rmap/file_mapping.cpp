@@ -260,6 +260,11 @@ Result<Page*> FileMapping::get_locked_page(u64 pgoff, FrameReserve& frames, bool
     while (pgoff < size_in_pages()) {
         if (Page* page = find_page(pgoff)) {
             page->lock();
+            if (page->mapping() == MappingWord::file(this) && page->has(PageFlag::poisoned)) {
+                page->unlock();
+                world_.pool.put(*page);
+                return Errno{OBJR_EHWPOISON};
+            }
             // Under its lock a page is not truncated; beyond a size that shrank while we waited it must not be used.
             if (page->mapping() == MappingWord::file(this) && page->has(PageFlag::uptodate) &&
                 pgoff < size_in_pages()) {
@@ -333,6 +338,19 @@ bool FileMapping::evict_locked(Page& page) {
     }
     drop_page_locked(page);
     return true;
+}
+
+bool FileMapping::poison_page_locked(Page& page) {
+    OBJR_WARN_ON(!page.locked() || page.mapped() || page.mapping() != MappingWord::file(this));
+    // What is clean may have its copy still to be written (evict_locked).
+    if (kind_ == Kind::file && !page.has(PageFlag::dirty) && page.index != in_write_.load()) {
+        drop_page_locked(page);
+        return true;
+    }
+    unmark_page_locked(page);
+    page.clear(PageFlag::dirty);
+    note_error(OBJR_EIO);
+    return false;
 }
 
 // Who finds fresh from here on waits for its lock; who has found old and waits for its lock sees that it is not the file's any more.

@@ -30,10 +30,15 @@ void FileMapping::unmark_page_locked(Page& page) {
     }
 }
 
-// A page that is dirty now will be copied later, with all that was written to it.
-void FileMapping::note_late_writes(const Page& page) {
-    if (kind_ == Kind::file && !page.has(PageFlag::dirty)) {
-        make_dirty(page.index);
+// A page that is dirty now will be copied later, with all that was written to it. One that has failed meanwhile was taken for clean.
+void FileMapping::note_late_writes(Page& page) {
+    if (kind_ != Kind::file || page.has(PageFlag::dirty)) {
+        return;
+    }
+    make_dirty(page.index);
+    PageLock lock(page);
+    if (page.has(PageFlag::poisoned)) {
+        note_error(OBJR_EIO);
     }
 }
 
@@ -65,7 +70,7 @@ Status FileMapping::write_out_page(u64 pgoff) {
 // For every descriptor's next fsync. That the kernel had no memory for the attempt is no error of the file: it comes again.
 void FileMapping::note_failure(Status status) {
     if (status.error().value != OBJR_ENOMEM) {
-        errors_.note(status.error().value);
+        note_error(status.error().value);
     }
 }
 
@@ -188,7 +193,7 @@ void FileMapping::make_dirty(u64 pgoff) {
         {
             PageLock lock(*page);
             done = page->mapping() == MappingWord::file(this); // else it was truncated or has gone to another frame
-            if (done) {
+            if (done && !page->has(PageFlag::poisoned)) {
                 page->set(PageFlag::dirty);
                 mark_page_locked(*page);
             }

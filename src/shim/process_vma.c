@@ -213,6 +213,8 @@ static vm_fault_t objr_vma_resolve(struct vm_fault *vmf, u32 kind, bool present)
 	case -EFAULT:
 	case -EACCES:
 		return VM_FAULT_SIGSEGV;
+	case -EHWPOISON:
+		return VM_FAULT_HWPOISON;
 	default:
 		/* VM_FAULT_OOM is for the kernel's memory only: for the pool's it would make an endless loop. */
 		return fault.oom ? VM_FAULT_OOM : VM_FAULT_SIGBUS;

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// Memory that fails, on real processes: who touches it gets SIGBUS with the address, a system call EFAULT, a debugger EIO; what can be
+// had again is. The frames stay away until the module goes, so each case has one of its own.
+#include <csetjmp>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "commands.h"
+
+using namespace harness;
+using objr::kPage;
+
+namespace {
+
+sigjmp_buf way_back;
+siginfo_t seen;
+
+void on_bus_error(int, siginfo_t* info, void*) {
+    seen = *info;
+    siglongjmp(way_back, 1);
+}
+
+// The access gets SIGBUS as for a failure of the memory at this address.
+template <typename Access>
+void expect_memory_failure(const void* address, const Access& access) {
+    struct sigaction action {};
+    action.sa_sigaction = on_bus_error;
+    action.sa_flags = SA_SIGINFO;
+    CHECK_OK(sigaction(SIGBUS, &action, nullptr));
+    seen = {};
+    if (!sigsetjmp(way_back, 1)) access();
+    CHECK_EQ(seen.si_signo, SIGBUS);
+    CHECK_EQ(seen.si_code, BUS_MCEERR_AR);
+    CHECK_EQ(reinterpret_cast<uintptr_t>(seen.si_addr) & ~(kPage - 1), reinterpret_cast<uintptr_t>(address));
+}
+
+void expect_lost(void* page) {
+    expect_memory_failure(page, [=] { (void)*static_cast<Byte*>(page); });
+    expect_memory_failure(page, [=] { *static_cast<Byte*>(page) = 1; });
+}
+
+} // namespace
+
+CASE_WITH(poison_signals_the_address, 60, "") {
+    need_module();
+    void* memory = map_pages(device(), 3);
+    for (size_t page = 0; page < 3; ++page)
+        fill(at(memory, page), 1 + page);
+    Actor child([&](Actor& self) {
+        self.pause();
+        expect_lost(at(memory, 1));
+        CHECK(holds(at(memory, 0), 1) && holds(at(memory, 2), 3));
+    });
+    child.await();
+    const CommandResult result = command_at("poison", getpid(), at(memory, 1));
+    CHECK_EQ(result.number("taken"), 2u);
+    CHECK_EQ(result.number("recovered"), 0u);
+    expect_lost(at(memory, 1));
+    child.finish();
+    CHECK(holds(at(memory, 0), 1) && holds(at(memory, 2), 3));
+    CHECK_EQ(objr::stat("poisoned_pages"), 1u);
+
+    int ends[2];
+    CHECK_OK(pipe(ends));
+    CHECK_FAILS(write(ends[1], at(memory, 1), 16), EFAULT);
+    CHECK_EQ(write(ends[1], at(memory, 0), 16), 16);
+    CHECK_FAILS(read(ends[0], at(memory, 1), 16), EFAULT);
+    const int self = open("/proc/self/mem", O_RDWR);
+    CHECK_OK(self);
+    char bytes[8];
+    CHECK_FAILS(pread(self, bytes, sizeof(bytes), static_cast<off_t>(reinterpret_cast<uintptr_t>(at(memory, 1)))), EIO);
+
+    CHECK_OK(mprotect(at(memory, 1), kPage, PROT_READ));
+    expect_memory_failure(at(memory, 1), [&] { (void)*static_cast<Byte*>(at(memory, 1)); });
+    CHECK_OK(mprotect(at(memory, 1), kPage, PROT_READ | PROT_WRITE));
+    in_child([&] { expect_lost(at(memory, 1)); }); // inherited
+    CHECK_OK(munmap(at(memory, 1), kPage));
+    std::string text;
+    if (!objr::verify(&text)) fail(__FILE__, __LINE__, text);
+}
+
+CASE_WITH(poison_of_a_file, 60, "") {
+    need_module();
+    const std::string path = directory_on("tmpfs") + "/failing";
+    const int file = make_file(path, page_text('a', 2 * kPage));
+    const int view = device();
+    CHECK_OK(objr::bind_file(view, file, OBJRMAP_SHARED));
+    auto* memory = static_cast<unsigned char*>(map_pages(view, 2));
+    CHECK_EQ(memory[0], 'a');
+    CHECK_EQ(command_at("poison", getpid(), at(memory, 0)).number("recovered"), 1u);
+    CHECK_EQ(memory[0], 'a'); // read again
+    memory[kPage] = 'Z';
+    CHECK_EQ(command_at("poison", getpid(), at(memory, 1)).number("recovered"), 0u);
+    expect_lost(at(memory, 1));
+    CHECK_FAILS(msync(memory, 2 * kPage, MS_SYNC), EIO);
+    CHECK_OK(msync(memory, 2 * kPage, MS_SYNC));
+    CHECK_EQ(objr::stat("poisoned_pages"), 2u);
+}
