@@ -104,8 +104,8 @@ public:
     Status prepare_growth(u32 mb, u32* got);
     void grow(); // quiesce for write; cannot fail
     // Pages numbered from here on, the beginning of a section, are given out no more; free ones are withdrawn. Sleeps.
-    void close_from(u32 number) OBJR_THREAD(no_thread_safety_analysis); // names lists, whose lock is taken behind it
-    void reopen() OBJR_THREAD(no_thread_safety_analysis); // names lists, whose lock is taken behind it // sleeps
+    void close_from(u32 number) OBJR_THREAD(no_thread_safety_analysis);
+    void reopen() OBJR_THREAD(no_thread_safety_analysis); // sleeps
     bool closed_are_free() const { return withdrawn_pages() == size() - open_.load(); }
     // What is closed, and free, is not in the pool any more. quiesce for write; cannot fail. Then the frames can go back: of sections
     // `first` on, before the one numbered `end`. Sleeps.

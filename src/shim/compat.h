@@ -94,8 +94,8 @@ static inline int objr_compat_read_pte(struct vm_area_struct *vma, unsigned long
 }
 
 /*
- * Let go of the lock under which a fault is handled, which may then only answer VM_FAULT_RETRY; neither the fault nor its
- * VMA are there any more. False: this attempt has to come to its end under the lock.
+ * Let go of the lock under which a fault is handled, which may then only answer VM_FAULT_RETRY; neither the fault nor
+ * its VMA are there any more. False: this attempt has to come to its end under the lock.
  */
 static inline bool objr_compat_unlock_fault(struct vm_fault *vmf)
 {
