@@ -153,18 +153,16 @@ static int objr_vma_mprotect(struct vm_area_struct *vma, unsigned long start, un
 
 /* ---- faults and access from outside --------------------------------------------------------------------------- */
 
-/* A task in kernel mode may hold the lock of the very file that is to be written. */
-#define OBJR_KERNEL_PATIENCE_MS 1000u
 /* Waits in a row that were for nothing, before a fault gives up. */
 #define OBJR_FUTILE_MAX 3u
 
 /*
  * Wait until files have been written, without mmap_lock: who holds the lock of a file, which the write needs, may be
- * waiting for mmap_lock. NOPAGE: this attempt may not; the access faults anew.
+ * waiting for mmap_lock. Only from user mode: else the task may hold that lock itself. NOPAGE: this attempt may not; the
+ * access faults anew.
  */
 static vm_fault_t objr_fault_wait(struct vm_fault *vmf, struct objr_process_mm *pmm)
 {
-	u32 timeout = vmf->flags & FAULT_FLAG_USER ? 0 : OBJR_KERNEL_PATIENCE_MS;
 	struct file *filp = vmf->vma->vm_file;
 	struct objr_file *file = filp->private_data;
 	int error;
@@ -177,7 +175,7 @@ static vm_fault_t objr_fault_wait(struct vm_fault *vmf, struct objr_process_mm *
 		fput(filp);
 		return VM_FAULT_NOPAGE;
 	}
-	error = objr_wait_for_writeback(file->world, timeout);
+	error = objr_wait_for_writeback(file->world, 0);
 	WRITE_ONCE(pmm->futile, error ? READ_ONCE(pmm->futile) + 1 : 0);
 	objr_process_mm_unuse(pmm);
 	fput(filp);
@@ -199,12 +197,12 @@ static vm_fault_t objr_vma_resolve(struct vm_fault *vmf, u32 kind, bool present)
 			      objr_vm_flags(vma, vma->vm_flags), &fault);
 	switch (error) {
 	case 0:
-		if (kind & OBJR_FAULT_WRITE && objr_too_dirty(file->world) &&
-		    READ_ONCE(region->pmm->futile) < OBJR_FUTILE_MAX)
+		if (kind & OBJR_FAULT_WRITE && vmf->flags & FAULT_FLAG_USER &&
+		    objr_too_dirty(file->world) && READ_ONCE(region->pmm->futile) < OBJR_FUTILE_MAX)
 			return objr_fault_wait(vmf, region->pmm);
 		return VM_FAULT_NOPAGE;
 	case -ENOBUFS:
-		if (READ_ONCE(region->pmm->futile) < OBJR_FUTILE_MAX)
+		if (vmf->flags & FAULT_FLAG_USER && READ_ONCE(region->pmm->futile) < OBJR_FUTILE_MAX)
 			return objr_fault_wait(vmf, region->pmm);
 		WRITE_ONCE(region->pmm->futile, 0);
 		return VM_FAULT_SIGBUS;
