@@ -179,7 +179,8 @@ static vm_fault_t objr_fault_wait(struct vm_fault *vmf, struct objr_process_mm *
 	WRITE_ONCE(pmm->futile, error ? READ_ONCE(pmm->futile) + 1 : 0);
 	objr_process_mm_unuse(pmm);
 	fput(filp);
-	return VM_FAULT_RETRY;
+	/* Both: after pfn_mkwrite the kernel goes on, and unlocks once more, unless it sees NOPAGE. */
+	return VM_FAULT_RETRY | VM_FAULT_NOPAGE;
 }
 
 static vm_fault_t objr_vma_resolve(struct vm_fault *vmf, u32 kind, bool present)
