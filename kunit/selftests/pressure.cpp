@@ -234,6 +234,20 @@ CASE_WITH(U9_write_of_pool_memory_to_its_own_file_under_reclaim, 120, "pool_mb=1
     CHECK(since["writebacks"] > 0);
 }
 
+CASE_WITH(U9_own_file_written_by_several_with_O_SYNC, 120, "pool_mb=1 swap=memory:8") {
+    own_file::Options options;
+    options.processes = 4;
+    options.calls = 100;
+    options.flags = O_SYNC;
+    expect_own_file("ext4", options);
+}
+
+CASE_WITH(U9_own_file_written_by_several_on_tmpfs, 120, "pool_mb=1 swap=memory:8") {
+    own_file::Options options;
+    options.processes = 4;
+    expect_own_file("tmpfs", options);
+}
+
 // ---- many mappings of every page --------------------------------------------------------------------------------------
 
 CASE_WITH(U5_pages_of_a_hundred_processes_are_reclaimed, 120, "pool_mb=1 swap=memory:8") {

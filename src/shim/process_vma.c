@@ -158,8 +158,8 @@ static int objr_vma_mprotect(struct vm_area_struct *vma, unsigned long start, un
 
 /*
  * Wait until files have been written, without mmap_lock: who holds the lock of a file, which the write needs, may be
- * waiting for mmap_lock. Only from user mode: else the task may hold that lock itself. NOPAGE: this attempt may not; the
- * access faults anew.
+ * waiting for mmap_lock. Only from user mode: else the task may hold that lock itself. NOPAGE: this attempt may not map
+ * it; the access faults anew.
  */
 static vm_fault_t objr_fault_wait(struct vm_fault *vmf, struct objr_process_mm *pmm)
 {
