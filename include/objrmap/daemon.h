@@ -31,9 +31,8 @@ public:
 
     // A round soon, if there is a thread. Any context.
     void kick();
-    // Until a round that began after this call has ended. Sleeps. ETIMEDOUT, if timeout_ms is not 0; EINTR: the task is being killed;
-    // EAGAIN: there is no thread.
-    Status wait_for_round(u32 timeout_ms = 0);
+    // Until a round that began after this call has ended. Sleeps. EINTR: the task is being killed; EAGAIN: there is no thread.
+    Status wait_for_round();
 
 private:
     void run();

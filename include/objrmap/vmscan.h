@@ -82,8 +82,8 @@ Status make_room(World& world, Patience patience);
 // next one in need of a page, who may not wait for files, would find none that is clean (Linux:
 // mm/page-writeback.c:balance_dirty_pages). Any context.
 bool too_dirty(World& world);
-// Until dirty pages have been written. timeout_ms 0: none. Sleeps; no lock is held that a write could want, and no mmap_lock. ENOMEM: in
-// this time nothing was; EINTR: the task is being killed; EAGAIN: there is nobody who writes.
-Status wait_for_writeback(World& world, u32 timeout_ms);
+// Until dirty pages have been written. Sleeps; no lock is held that a write could want, and no mmap_lock. ENOMEM: nothing was; EINTR:
+// the task is being killed; EAGAIN: there is nobody who writes.
+Status wait_for_writeback(World& world);
 
 } // namespace objr

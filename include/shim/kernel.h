@@ -40,7 +40,6 @@ typedef long long objr_s64;
 #define OBJR_ENOSPC 28
 #define OBJR_ERANGE 34
 #define OBJR_EOVERFLOW 75
-#define OBJR_ETIMEDOUT 110
 #define OBJR_ENOBUFS 105 /* no frame of the pool is free; never leaves the core, see objrmap/frames.h */
 #define OBJR_EINPROGRESS 115
 #define OBJR_EHWPOISON 133 /* the memory of a page has failed, and what it had is lost */
@@ -175,6 +174,7 @@ void *objr_xa_find_marked(void *xa, objr_u64 *index, objr_u64 last); /* as objr_
 objr_u64 objr_ktime_get_ns(void);
 objr_u32 objr_cpu(void); /* the present processor, a hint; any */
 void objr_cond_resched(void);
+void objr_sleep_a_tick(void); /* for who polls: even the idlest other task gets to run meanwhile */
 void objr_might_sleep(void);
 int objr_fatal_signal_pending(void); /* any; 1: the calling task is being killed, what is long should end */
 /*
@@ -194,10 +194,10 @@ void objr_thread_stop(struct objr_thread *thread);
 void objr_init_waitqueue(void *queue); /* OBJR_SIZEOF_WAITQ bytes; nothing to undo */
 void objr_wake_up_all(void *queue); /* any; after the word was changed */
 /*
- * Sleep as long as *word is value; who changes it wakes the queue. -ETIMEDOUT: so long, if timeout_ms is not 0; -EINTR: the
- * task is being killed, or it is a thread that is to stop.
+ * Sleep as long as *word is value; who changes it wakes the queue. -EINTR: the task is being killed, or it is a thread that is
+ * to stop.
  */
-int objr_wait_while_equal(void *queue, const objr_u32 *word, objr_u32 value, objr_u32 timeout_ms);
+int objr_wait_while_equal(void *queue, const objr_u32 *word, objr_u32 value);
 
 enum objr_level { OBJR_ERR, OBJR_WARN, OBJR_NOTICE, OBJR_INFO };
 __attribute__((format(printf, 2, 3))) void objr_printk(enum objr_level level, const char *format, ...);

@@ -119,20 +119,17 @@ int objr_mm_populate(struct objr_mm *mm, objr_u64 start, objr_u64 len);
  * Resolve a fault. vm_flags: the process's own OBJR_VM_* for the address now; the core follows them. token goes back to
  * objr_fault_install. -EFAULT: nothing mapped there, -EACCES: not permitted (both SIGSEGV); -ENOMEM: the pool or the
  * kernel has no page left, -EIO: beyond the end of the object, or reading it failed, -EHWPOISON: the memory of the page has
- * failed (all SIGBUS).
- */
-/*
- * -ENOBUFS: no page now, but there are some that are newer than their files. Let go of mmap_lock, objr_wait_for_writeback, fault
+ * failed (all SIGBUS). -ENOBUFS: no page now, but there are some that are newer than their files. Let go of mmap_lock, objr_wait_for_writeback, fault
  * again; if nothing was written, SIGBUS.
  */
 int objr_mm_fault(struct objr_mm *mm, objr_u64 address, objr_u32 fault, objr_u32 vm_flags, void *token);
 /* 1: pages are short and many newer than their files: who has just written should objr_wait_for_writeback. Any context. */
 int objr_too_dirty(struct objr_world *world);
 /*
- * Until dirty pages have been written, or so long if timeout_ms is not 0. Under no mmap_lock, and without a timeout under no
- * lock of a file. -ENOMEM: nothing was; -EINTR: the task is being killed; -EAGAIN: nobody writes.
+ * Until dirty pages have been written. Under no mmap_lock and no lock of a file. -ENOMEM: nothing was; -EINTR: the task is
+ * being killed; -EAGAIN: nobody writes.
  */
-int objr_wait_for_writeback(struct objr_world *world, objr_u32 timeout_ms);
+int objr_wait_for_writeback(struct objr_world *world);
 /* ptrace and /proc/pid/mem: copy len bytes within one page between data and the memory at address. Returns len or -errno. */
 int objr_mm_access(struct objr_mm *mm, objr_u64 address, void *data, objr_u32 len, int write);
 

@@ -441,6 +441,7 @@
 #define OBJR_CASES_RESIZE(CASE) \
 	CASE(resize_up_and_down) \
 	CASE(resize_moves_every_kind) \
+	CASE(resize_takes_away_what_does_not_fit) \
 	CASE(resize_watermarks_follow) \
 	CASE(resize_refusals) \
 	CASE(resize_failing_allocations)

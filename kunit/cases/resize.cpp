@@ -100,6 +100,23 @@ OBJR_TEST(resize_moves_every_kind) {
     }
 }
 
+OBJR_TEST(resize_takes_away_what_does_not_fit) {
+    TestWorld world(test, 2, 4, nullptr, 4);
+    OBJR_ASSERT(world);
+    Process a(test, world);
+    OBJR_ASSERT(a.alive() && a.map(0, 700));
+    for (u64 n = 0; n < 700; n++) {
+        a.store(n, n + 1);
+    }
+    Resize result;
+    OBJR_ASSERT(resize_pool(*world, 1, result));
+    OBJR_EXPECT_EQ(world->pool.size(), 256);
+    world.verify();
+    for (u64 n = 0; n < 700; n++) {
+        OBJR_EXPECT_EQ(a.load(n), n + 1);
+    }
+}
+
 OBJR_TEST(resize_watermarks_follow) {
     objr_params params{};
     params.pool_mb = 1;

@@ -398,7 +398,7 @@ int Process::fault(objr_u64 address, bool write) {
             const int result = objr_mm_fault(mm_, token.page, write ? OBJR_FAULT_WRITE : 0, vma->flags, &token);
             if (result != -OBJR_ENOBUFS) return result;
         }
-        futile = objr_wait_for_writeback(world_, 0) == 0 ? 0 : futile + 1;
+        futile = objr_wait_for_writeback(world_) == 0 ? 0 : futile + 1;
     }
     return -OBJR_ENOMEM;
 }

@@ -12,6 +12,7 @@
 #include <ctime>
 #include <iterator>
 #include <mutex>
+#include <thread>
 #include <unistd.h>
 #include <utility>
 
@@ -100,6 +101,10 @@ objr_u32 objr_cpu(void) {
 }
 
 void objr_cond_resched(void) { check_may_sleep("cond_resched"); }
+void objr_sleep_a_tick(void) {
+    check_may_sleep("sleep_a_tick");
+    std::this_thread::yield();
+}
 
 void objr_run_detached(void (*function)(void* argument), void* argument) {
     check_may_sleep("run_detached");

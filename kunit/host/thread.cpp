@@ -7,7 +7,6 @@
 #include "lock_checker.h"
 
 #include <atomic>
-#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -63,18 +62,15 @@ void objr_wake_up_all(void*) {
     changed.notify_all();
 }
 
-int objr_wait_while_equal(void*, const objr_u32* word, objr_u32 value, objr_u32 timeout_ms) {
+int objr_wait_while_equal(void*, const objr_u32* word, objr_u32 value) {
     check_may_sleep("wait_while_equal");
     if (const std::string held = held_locks(); kChecks && !held.empty())
         die("objr_wait_while_equal is called under locks, for which another thread may wait. Held are\n%s",
             held.c_str());
-    auto is_equal = [&] { return __atomic_load_n(word, __ATOMIC_ACQUIRE) == value; };
     std::unique_lock guard(wait_lock);
-    auto woken = [&] { return !is_equal() || (self != nullptr && self->stop); };
-    if (timeout_ms == 0)
-        changed.wait(guard, woken);
-    else if (!changed.wait_for(guard, std::chrono::milliseconds(timeout_ms), woken))
-        return -OBJR_ETIMEDOUT;
+    changed.wait(guard, [&] {
+        return __atomic_load_n(word, __ATOMIC_ACQUIRE) != value || (self != nullptr && self->stop);
+    });
     return self != nullptr && self->stop ? -OBJR_EINTR : 0;
 }
 }

@@ -13,11 +13,13 @@
 namespace tree {
 
 const char* const kVerbNames[kVerbs] = {"reclaim",    "migrate", "compact", "revoke",
-                                        "referenced", "unmap",   "mkclean", "swapin"};
+                                        "referenced", "unmap",   "mkclean", "swapin", "resize"};
 
 namespace {
 
 using Random = std::mt19937_64;
+
+constexpr size_t kPagesPerMb = (1 << 20) / objr::kPage;
 
 // Nobody is to be starved: rests as long as it has worked.
 class Pace {
@@ -46,6 +48,10 @@ std::string words_of(const Board& board, Random& random, unsigned verb) {
     case kSwapin: // what is swapped out has no page: any place in any address space
         return name + " mm " + std::to_string(1 + random() % 64) + " addr 0x" + std::to_string(random() % 100) + "000";
     case kReferenced: return name + " " + range_of(board, random, 32) + (random() % 2 ? " peek" : "");
+    case kResize: { // by an eighth, or the pressure would be gone
+        const size_t least = board.pool / kPagesPerMb;
+        return name + " " + std::to_string(least + random() % (1 + least / 8));
+    }
     case kMkclean:
         if (random() % 2) break;
         return name + " file " + (random() % 2 ? kObjectName : "tree-file") + " pgoff " +
@@ -58,7 +64,8 @@ std::string words_of(const Board& board, Random& random, unsigned verb) {
 // What may be answered when it cannot be done just now.
 bool not_now(int error) {
     return error == ENOENT || error == EAGAIN || error == EBUSY || error == ENOMEM || error == ENOSPC ||
-           error == EFAULT; // swapin: nothing is mapped there
+           error == EFAULT || // swapin: nothing is mapped there
+           error == EINPROGRESS;
 }
 
 void command_once(Board& board, Random& random) {
@@ -138,6 +145,7 @@ void learn_verbs(Board& board) {
         int error = 0;
         const std::string text = objr::ask("command",
                                            name + (verb == kReclaim   ? " 1"
+                                                   : verb == kResize  ? " " + std::to_string(board.pool / kPagesPerMb)
                                                    : verb == kCompact ? ""
                                                                       : " page 0"),
                                            &error);

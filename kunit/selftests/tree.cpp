@@ -259,8 +259,12 @@ void Coordinator::check_file() {
     close(file);
 }
 
-// No page is lost, and no slot of the swap space.
+// No page is lost, and no slot of the swap space; the pool can be made as small as it was.
 void Coordinator::check_remains() {
+    int error = 0;
+    const size_t mb = board().pool * objr::kPage >> 20;
+    if (const std::string text = objr::ask("command", "resize " + std::to_string(mb), &error); error)
+        complain("the pool cannot be made as small as it was: " + text);
     static const char* const gone[] = {"mms",         "vmas",       "anon_vmas", "file_mappings", "table_pages",
                                        "anon_pages",  "file_pages", "mappings",  "swapped_pages", "swapcache_pages",
                                        "locked_pages"};

@@ -46,7 +46,7 @@ constexpr unsigned kMostMembers = kSeats - kTormentors;
 enum Op { kSweep, kVisit, kShared, kWindow, kOwnView, kSync, kThroughFile, kAdvise, kRenew, kMove, kFork, kExit, kOps };
 extern const char* const kOpNames[kOps];
 
-enum Verb { kReclaim, kMigrate, kCompact, kRevoke, kReferenced, kUnmap, kMkclean, kSwapin, kVerbs };
+enum Verb { kReclaim, kMigrate, kCompact, kRevoke, kReferenced, kUnmap, kMkclean, kSwapin, kResize, kVerbs };
 extern const char* const kVerbNames[kVerbs];
 
 struct Seat {
@@ -80,7 +80,7 @@ struct Board {
     // The plan.
     uint64_t seed;
     unsigned processes;
-    size_t pool; // pages
+    size_t pool; // pages, at the least: it is resized
     size_t own_chunks; // of a member
     size_t pages[kStores], view_pages;
     char file[256];

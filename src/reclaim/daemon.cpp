@@ -21,7 +21,7 @@ void Daemon::stop() {
 }
 
 void Daemon::run() {
-    while (objr_wait_while_equal(work_queue_.raw(), requests_.raw(), served_.load(), 0) == 0) {
+    while (objr_wait_while_equal(work_queue_.raw(), requests_.raw(), served_.load()) == 0) {
         const u32 upto = requests_.load_acquire();
         begun_.store(upto);
         work_(*world_);
@@ -37,14 +37,14 @@ void Daemon::kick() {
     }
 }
 
-Status Daemon::wait_for_round(u32 timeout_ms) {
+Status Daemon::wait_for_round() {
     if (!thread_) {
         return Errno{OBJR_EAGAIN};
     }
     const u32 mine = requests_.fetch_add(1) + 1;
     objr_wake_up_all(work_queue_.raw());
     for (u32 seen; static_cast<s32>((seen = served_.load_acquire()) - mine) < 0;) {
-        OBJR_TRY_STATUS(Status::from_int(objr_wait_while_equal(done_queue_.raw(), served_.raw(), seen, timeout_ms)));
+        OBJR_TRY_STATUS(Status::from_int(objr_wait_while_equal(done_queue_.raw(), served_.raw(), seen)));
     }
     return {};
 }

@@ -2,6 +2,7 @@
 #include "objrmap/resize.h"
 
 #include "objrmap/migrate.h"
+#include "objrmap/vmscan.h"
 #include "objrmap/world.h"
 
 namespace objr {
@@ -32,11 +33,26 @@ Status grow(World& world, u32 mb, Resize& result) {
     return {};
 }
 
+// Down to a frame below `first`; if there is none, pages are taken away until there is.
+MovedDown make_room_and_move(World& world, u32 number, u32 first) {
+    constexpr u32 kTries = 16; // others take what has been made free
+    constexpr u32 kBatch = 32;
+    MovedDown step = move_down(world, number, first);
+    for (u32 i = 0; i < kTries && step == MovedDown::no_frame; i++) {
+        ScanLedger ledger;
+        if (reclaim_and_wait(world, kBatch, ledger) == 0) {
+            break;
+        }
+        step = move_down(world, number, first);
+    }
+    return step;
+}
+
 // Every page from number first on goes below it. In the order of their numbers, so that the one that is named is the first in the way.
 Status empty_from(World& world, u32 first, Resize& result) {
     Status status;
     for (u32 number = first; number < world.pool.size(); number++) {
-        const MovedDown step = move_down(world, number, first);
+        const MovedDown step = make_room_and_move(world, number, first);
         result.moved += step == MovedDown::moved ? 1 : 0;
         if (step == MovedDown::no_frame) {
             return Errno{OBJR_ENOMEM};

@@ -291,13 +291,13 @@ bool too_dirty(World& world) {
     return dirty > world.pool.size() / 2;
 }
 
-Status wait_for_writeback(World& world, u32 timeout_ms) {
+Status wait_for_writeback(World& world) {
     const s64 before = world.counters.sum(Count::writebacks);
-    const Status status = world.writebackd.wait_for_round(timeout_ms);
+    const Status status = world.writebackd.wait_for_round();
     if (world.counters.sum(Count::writebacks) != before) {
         return {};
     }
-    return status || status.error().value == OBJR_ETIMEDOUT ? Status(Errno{OBJR_ENOMEM}) : status;
+    return status ? Status(Errno{OBJR_ENOMEM}) : status;
 }
 
 // ---- for somebody who needs a page
@@ -322,9 +322,9 @@ static void say_why(const World& world, const ScanLedger& ledger) {
                 why.words.c_str()[0] != '\0' ? why.words.c_str() : "none");
 }
 
-// Is something in the way that may soon be no more?
-static bool may_change(const ScanLedger& ledger) {
-    return ledger[Fate::busy] + ledger[Fate::dirty] + ledger[Fate::not_written] + ledger[Fate::referenced] +
+// Is something in the way that may soon be no more? What others have set aside for themselves comes back, used or not.
+static bool may_change(const World& world, const ScanLedger& ledger) {
+    return world.pool.pages_set_aside() + ledger[Fate::busy] + ledger[Fate::dirty] + ledger[Fate::not_written] + ledger[Fate::referenced] +
                ledger[Fate::activated] !=
            0;
 }
@@ -342,7 +342,7 @@ Status make_room(World& world, Patience patience) {
         if (objr_fatal_signal_pending() != 0) {
             return Errno{OBJR_EINTR};
         }
-        if (!world.reclaimd.runs() || !may_change(ledger)) {
+        if (!world.reclaimd.runs() || !may_change(world, ledger)) {
             break;
         }
         OBJR_TRY_STATUS(world.reclaimd.wait_for_round());

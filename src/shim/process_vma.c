@@ -175,7 +175,7 @@ static vm_fault_t objr_fault_wait(struct vm_fault *vmf, struct objr_process_mm *
 		fput(filp);
 		return VM_FAULT_NOPAGE;
 	}
-	error = objr_wait_for_writeback(file->world, 0);
+	error = objr_wait_for_writeback(file->world);
 	WRITE_ONCE(pmm->futile, error ? READ_ONCE(pmm->futile) + 1 : 0);
 	objr_process_mm_unuse(pmm);
 	fput(filp);

@@ -3,7 +3,6 @@
  * thread.c: kernel threads and wait queues, for the core.
  */
 #include <linux/err.h>
-#include <linux/jiffies.h>
 #include <linux/kthread.h>
 #include <linux/sched.h>
 #include <linux/sched/task.h>
@@ -64,20 +63,15 @@ void objr_init_waitqueue(void *queue)
 	init_waitqueue_head((wait_queue_head_t *)queue);
 }
 
-int objr_wait_while_equal(void *queue, const objr_u32 *word, objr_u32 value, objr_u32 timeout_ms)
+int objr_wait_while_equal(void *queue, const objr_u32 *word, objr_u32 value)
 {
-	long left = timeout_ms ? msecs_to_jiffies(timeout_ms) : MAX_SCHEDULE_TIMEOUT;
 	wait_queue_head_t *head = queue;
 
-	if (!(current->flags & PF_KTHREAD)) {
-		left = wait_event_killable_timeout(*head, READ_ONCE(*word) != value, left);
-		return left > 0 ? 0 : left ? -EINTR : -ETIMEDOUT;
-	}
+	if (!(current->flags & PF_KTHREAD))
+		return wait_event_killable(*head, READ_ONCE(*word) != value) ? -EINTR : 0;
 	/* Idle: a thread without work is no load, and nothing that hangs. */
-	left = wait_event_idle_timeout(*head, READ_ONCE(*word) != value || kthread_should_stop(), left);
-	if (kthread_should_stop())
-		return -EINTR;
-	return left > 0 ? 0 : -ETIMEDOUT;
+	wait_event_idle(*head, READ_ONCE(*word) != value || kthread_should_stop());
+	return kthread_should_stop() ? -EINTR : 0;
 }
 
 void objr_wake_up_all(void *queue)

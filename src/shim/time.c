@@ -25,6 +25,11 @@ void objr_cond_resched(void)
 	cond_resched();
 }
 
+void objr_sleep_a_tick(void)
+{
+	schedule_timeout_uninterruptible(1);
+}
+
 int objr_fatal_signal_pending(void)
 {
 	return fatal_signal_pending(current);
