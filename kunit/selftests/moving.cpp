@@ -76,7 +76,8 @@ CASE_WITH(moving_pages_under_processes, 150, "pool_mb=4") {
 
 CASE_WITH(resize_gives_memory_back, 60, "pool_mb=16") {
     need_module();
-    void* memory = map_pages(device(), 300);
+    const int fd = device();
+    void* memory = map_pages(fd, 300);
     for (size_t page = 0; page < 300; ++page)
         fill(at(memory, page), 1 + page);
     CHECK_EQ(command("resize", "2").size(), 1u);
@@ -84,6 +85,12 @@ CASE_WITH(resize_gives_memory_back, 60, "pool_mb=16") {
     CHECK_EQ(objr::stat("free_pages"), 212u);
     for (size_t page = 0; page < 300; ++page)
         CHECK(holds(at(memory, page), 1 + page));
+    CHECK_EQ(command("resize", "1").size(), 1u); // some go to swap
+    CHECK_EQ(objr::stat("pool_pages"), 256u);
+    for (size_t page = 0; page < 300; ++page)
+        CHECK(holds(at(memory, page), 1 + page));
+    CHECK_EQ(command("resize", "2").size(), 1u);
+    CHECK_OK(objr::advise(fd, memory, 300 * kPage, OBJRMAP_ADVISE_LOCK));
     int error = 0;
     const std::string answer = objr::ask("command", "resize 1", &error);
     CHECK_EQ(error, ENOMEM);
