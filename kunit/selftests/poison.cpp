@@ -3,6 +3,10 @@
 // Memory that fails, on real processes: who touches it gets SIGBUS with the address, a system call EFAULT, a debugger EIO; what can be
 // had again is. The frames stay away until the module goes, so each case has one of its own.
 #include <csetjmp>
+#include <memory>
+#include <vector>
+
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -101,4 +105,78 @@ CASE_WITH(poison_of_a_file, 60, "pool_mb=8") {
     CHECK_FAILS(msync(memory, 2 * kPage, MS_SYNC), EIO);
     CHECK_OK(msync(memory, 2 * kPage, MS_SYNC));
     CHECK_EQ(static_cast<long>(objr::stat("poisoned_pages")) - before, 2);
+}
+
+namespace {
+
+constexpr size_t kOwnPages = 600;
+
+struct Losses {
+    volatile int stop;
+    volatile uint64_t pages, rounds;
+};
+
+void use_page(int view, void* page, uint64_t& tag, uint64_t next, Losses& losses) {
+    const int signal = memory::signal_of([&] {
+        if (!holds(page, tag)) fail(__FILE__, __LINE__, "a page has other contents, and no signal came");
+        fill(page, next);
+    });
+    tag = next;
+    if (!signal) return;
+    CHECK_EQ(signal, SIGBUS);
+    __atomic_fetch_add(&losses.pages, 1, __ATOMIC_RELAXED);
+    CHECK(mmap(page, kPage, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, view, 0) == page);
+    tag = 0;
+}
+
+// Uses pages of its own until it is told to stop; now and then a child looks at what it has inherited.
+void suffer(Losses& losses, uint64_t worker) {
+    const int view = device();
+    void* memory = map_pages(view, kOwnPages);
+    std::vector<uint64_t> tags(kOwnPages);
+    for (uint64_t round = 1; !losses.stop; ++round) {
+        const size_t page = (round * 7 + worker) % kOwnPages;
+        use_page(view, at(memory, page), tags[page], worker << 32 | round, losses);
+        __atomic_fetch_add(&losses.rounds, 1, __ATOMIC_RELAXED);
+        if (round % 500 == 0)
+            in_child([&] {
+                for (size_t i = 0; i < kOwnPages; i += 3)
+                    use_page(view, at(memory, i), tags[i], round, losses);
+            });
+    }
+}
+
+} // namespace
+
+CASE_WITH(poison_under_processes_that_use_fork_and_swap, 150, "pool_mb=8 swap=memory:16") {
+    need_module();
+    auto* losses = static_cast<Losses*>(
+        mmap(nullptr, sizeof(Losses), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    CHECK(losses != MAP_FAILED);
+    std::vector<std::unique_ptr<Actor>> crew;
+    for (uint64_t worker = 1; worker <= 4; ++worker)
+        crew.push_back(std::make_unique<Actor>([=](Actor&) { suffer(*losses, worker); }));
+    const uint64_t before = objr::stat("poisoned_pages");
+    uint64_t lost = 0;
+    for (unsigned step = 1; step <= 300; ++step) {
+        const std::string words = "poison page " + std::to_string(step * 977 % 2048);
+        int error = 0;
+        const std::string answer = objr::ask("command", words, &error);
+        if (error && error != EBUSY && error != EAGAIN && error != EEXIST)
+            fail(__FILE__, __LINE__, words + ": " + strerror(error) + ": " + answer);
+        if (!error) lost += answer.find("recovered=0") != std::string::npos;
+        if (step % 30 == 0) {
+            CHECK(objr::verify());
+            for (const uint64_t rounds = losses->rounds; losses->rounds < rounds + 100;)
+                sched_yield();
+        }
+    }
+    CHECK(objr::stat("poisoned_pages") > before + 100);
+    losses->stop = 1;
+    for (auto& actor : crew)
+        actor->wait_end();
+    CHECK(losses->pages > 0);
+    CHECK(lost > 0);
+    std::string text;
+    if (!objr::verify(&text)) fail(__FILE__, __LINE__, text);
 }
