@@ -68,9 +68,8 @@ int objr_wait_while_equal(void*, const objr_u32* word, objr_u32 value) {
         die("objr_wait_while_equal is called under locks, for which another thread may wait. Held are\n%s",
             held.c_str());
     std::unique_lock guard(wait_lock);
-    changed.wait(guard, [&] {
-        return __atomic_load_n(word, __ATOMIC_ACQUIRE) != value || (self != nullptr && self->stop);
-    });
+    changed.wait(guard,
+                 [&] { return __atomic_load_n(word, __ATOMIC_ACQUIRE) != value || (self != nullptr && self->stop); });
     return self != nullptr && self->stop ? -OBJR_EINTR : 0;
 }
 }

@@ -150,8 +150,8 @@ void suffer(Losses& losses, uint64_t worker) {
 
 CASE_WITH(poison_under_processes_that_use_fork_and_swap, 150, "pool_mb=8 swap=memory:16") {
     need_module();
-    auto* losses = static_cast<Losses*>(
-        mmap(nullptr, sizeof(Losses), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    auto* losses =
+        static_cast<Losses*>(mmap(nullptr, sizeof(Losses), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
     CHECK(losses != MAP_FAILED);
     std::vector<std::unique_ptr<Actor>> crew;
     for (uint64_t worker = 1; worker <= 4; ++worker)

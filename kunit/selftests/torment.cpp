@@ -4,6 +4,7 @@
 // schemes and verifies. Nobody in the tree may notice any of it.
 #include <cstdio>
 #include <random>
+#include <vector>
 
 #include <sys/prctl.h>
 
@@ -12,8 +13,8 @@
 
 namespace tree {
 
-const char* const kVerbNames[kVerbs] = {"reclaim",    "migrate", "compact", "revoke",
-                                        "referenced", "unmap",   "mkclean", "swapin", "resize"};
+const char* const kVerbNames[kVerbs] = {"reclaim", "migrate", "compact", "revoke", "referenced",
+                                        "unmap",   "mkclean", "swapin",  "resize"};
 
 namespace {
 
@@ -40,13 +41,27 @@ std::string range_of(const Board& board, Random& random, size_t most) {
            std::to_string(std::min(board.pool - 1, first + random() % most));
 }
 
+// Some page of a mapping of some member, if it lives and has one.
+std::string place_of_a_member(const Board& board, Random& random) {
+    const pid_t pid = board.seats[random() % board.processes].pid;
+    std::vector<std::pair<uint64_t, uint64_t>> mappings;
+    for (const std::string& line : objr::lines_of(objr::read_text("/proc/" + std::to_string(pid) + "/maps"))) {
+        unsigned long long start, end;
+        if (line.find(OBJRMAP_DEVICE) != std::string::npos && sscanf(line.c_str(), "%llx-%llx", &start, &end) == 2)
+            mappings.emplace_back(start, end);
+    }
+    if (mappings.empty()) return "mm 1 addr 0x1000";
+    const auto [start, end] = mappings[random() % mappings.size()];
+    return objr::selector_of(pid,
+                             reinterpret_cast<void*>(start + random() % ((end - start) / objr::kPage) * objr::kPage));
+}
+
 std::string words_of(const Board& board, Random& random, unsigned verb) {
     const std::string name = kVerbNames[verb];
     switch (verb) {
     case kReclaim: return name + " " + std::to_string(1 + random() % (board.pool / 8));
     case kCompact: return name;
-    case kSwapin: // what is swapped out has no page: any place in any address space
-        return name + " mm " + std::to_string(1 + random() % 64) + " addr 0x" + std::to_string(random() % 100) + "000";
+    case kSwapin: return name + " " + place_of_a_member(board, random); // what is swapped out has no page
     case kReferenced: return name + " " + range_of(board, random, 32) + (random() % 2 ? " peek" : "");
     case kResize: { // by an eighth, or the pressure would be gone
         const size_t least = board.pool / kPagesPerMb;
