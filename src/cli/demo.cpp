@@ -1,153 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 //
 // demo: the main job, shown to a person. Real processes use the pool, debugfs says who maps a page: a page that a family
-// shares, copy-on-write happening, a file page that strangers share, the graph behind it, the check of it all, and what it costs
-// under each scheme.
-#include <cstdarg>
+// shares, copy-on-write happening, the graph behind it, the page going out and coming back, a file page that strangers share, the
+// check of it all, a program that needs more memory than there is, and what it costs under each scheme.
 #include <memory>
 
 #include "actor.h"
 #include "client.h"
+#include "narrator.h"
 #include "scheme_costs.h"
 
-using objr::Answer;
-using objr::kPage;
+using namespace narrator;
 
 namespace {
-
-bool colour, framed;
-
-const char* on(const char* code) { return colour ? code : ""; }
-const char* bold() { return on("\033[1m"); }
-const char* dim() { return on("\033[2m"); }
-const char* green() { return on("\033[32m"); }
-const char* plain() { return on("\033[0m"); }
-
-__attribute__((format(printf, 1, 2))) void say(const char* format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    vprintf(format, arguments);
-    va_end(arguments);
-    putchar('\n');
-    fflush(stdout);
-}
-
-void headline(int number, const char* text) { say("\n%s%d. %s%s", bold(), number, text, plain()); }
-
-[[noreturn]] void give_up(const std::string& what) {
-    fflush(stdout);
-    fprintf(stderr, "demo: %s\n", what.c_str());
-    _exit(1);
-}
-
-// What must be for the demonstration to be true.
-void must(bool condition, const char* what) {
-    if (!condition)
-        give_up(std::string("this should not happen: ") + what +
-                (errno ? std::string(" (") + strerror(errno) + ")" : ""));
-}
-#define MUST(condition) must(condition, #condition)
-
-void* map(int device, size_t pages) {
-    void* memory = objr::map(device, pages * kPage);
-    if (memory == MAP_FAILED) give_up(std::string("mmap: ") + strerror(errno));
-    return memory;
-}
-
-// ---- showing answers ----------------------------------------------------------------------------------------------
-
-Answer query(const std::string& selector) {
-    const std::string text = objr::ask("query", selector);
-    const auto answers = objr::parse_answers(text);
-    if (answers.size() != 1) give_up("query " + selector + " answered: " + text);
-    return answers[0];
-}
-
-// The answer as a table: one line for each mapping.
-void show(const std::string& selector, const Answer& answer) {
-    say("%s   # echo '%s' > query; cat query%s", dim(), selector.c_str(), plain());
-    const std::string& kind = answer.page.at("kind");
-    say("   page %s (frame %s), %s, %zu mapping%s:", answer.page.at("index").c_str(), answer.page.at("pfn").c_str(),
-        kind == "file"   ? answer.page.at("object").c_str()
-        : kind == "anon" ? "anonymous"
-                         : kind.c_str(),
-        answer.mappers.size(), answer.mappers.size() == 1 ? "" : "s");
-    say("   %s%7s  %-15s  %-14s  %-10s  %s%s", bold(), "PID", "COMMAND", "ADDRESS", "MAY", "HAS", plain());
-    for (const objr::Fields& mapper : answer.mappers) {
-        const bool writes = ("," + mapper.at("bits") + ",").find(",RW,") != std::string::npos;
-        const std::string used =
-            std::string(mapper.at("young") == "1" ? "used it" : "") + (mapper.at("dirty") == "1" ? ", written it" : "");
-        say("   %s%7s  %-15s%s  %-14s  %-10s  %s", green(), mapper.at("pid").c_str(), mapper.at("comm").c_str(),
-            plain(), mapper.at("vaddr").c_str(), writes ? "read write" : "read", used.c_str());
-    }
-}
-
-// ---- the graph ----------------------------------------------------------------------------------------------------
-
-// Nodes with their labels and edges, from DOT as `graph` writes it: one statement a line.
-struct Graph {
-    std::map<std::string, std::string> label;
-    std::map<std::string, std::vector<std::pair<std::string, std::string>>> next; // node -> (label of the edge, node)
-
-    static std::string label_of(const std::string& line) {
-        const size_t begin = line.find("label=\"");
-        if (begin == std::string::npos) return {};
-        std::string text;
-        for (size_t i = begin + 7; i < line.size() && line[i] != '"'; ++i) {
-            if (line[i] != '\\')
-                text += line[i];
-            else if (line[++i] == 'n')
-                text += "  ";
-            else
-                text += line[i];
-        }
-        return text;
-    }
-
-    explicit Graph(const std::string& dot) {
-        for (const std::string& line : objr::lines_of(dot)) {
-            const size_t begin = line.find_first_not_of(' ');
-            if (begin != 2) continue;
-            const size_t end = line.find_first_of(" ;", begin);
-            const std::string node = line.substr(begin, end - begin);
-            if (node.find('_') == std::string::npos) continue;
-            if (line.compare(end, 4, " -> ") == 0) {
-                const size_t target = end + 4;
-                next[node].emplace_back(label_of(line), line.substr(target, line.find_first_of(" ;", target) - target));
-            } else {
-                label[node] = label_of(line);
-            }
-        }
-    }
-
-    void print(const std::string& node, const std::string& edge, const std::string& indent, bool last,
-               bool root) const {
-        const auto known = label.find(node);
-        say("   %s%s%s%s%s%s", dim(), indent.c_str(),
-            root   ? ""
-            : last ? "`-- "
-                   : "|-- ",
-            plain(), known == label.end() ? node.c_str() : known->second.c_str(),
-            edge.empty() ? "" : ("  [" + edge + "]").c_str());
-        const auto children = next.find(node);
-        if (children == next.end()) return;
-        for (size_t i = 0; i < children->second.size(); ++i)
-            print(children->second[i].second, children->second[i].first, root ? "" : indent + (last ? "    " : "|   "),
-                  i + 1 == children->second.size(), false);
-    }
-
-    void print() const {
-        for (const auto& [node, text] : label)
-            if (node.rfind("page_", 0) == 0) print(node, "", "", true, true);
-    }
-};
-
-// A picture for later: the caller of the demo takes what stands between the frames.
-std::string picture(const char* name, const std::string& selector) {
-    const std::string dot = objr::ask("graph", selector);
-    if (framed) say("@@dot %s\n%s@@end", name, dot.c_str());
-    return dot;
-}
 
 // The processes on stage; they stay until all has been shown.
 std::vector<std::unique_ptr<objr::Actor>> stage;
@@ -159,7 +24,12 @@ objr::Actor& enter(const char* name, const std::function<void(objr::Actor&)>& pa
 
 // ---- the acts -----------------------------------------------------------------------------------------------------
 
-void share_and_copy(int device) {
+struct Bakery {
+    const char* recipe; // a page that the baker and apprentice-ben share
+    objr::Actor& ben;
+};
+
+Bakery share_and_copy(int device) {
     headline(2, "One page, three processes");
     say("   A baker writes a recipe into a page of the pool and forks two apprentices. Nothing is copied: all three");
     say("   map the same page, read-only. The module is asked from the page's side.");
@@ -173,6 +43,8 @@ void share_and_copy(int device) {
     });
     objr::Actor& ben = enter("apprentice-ben", [&](objr::Actor& self) {
         MUST(strcmp(recipe, "flour, water, salt") == 0);
+        self.pause();
+        MUST(strcmp(recipe, "flour, water, salt") == 0); // it has been away
         self.pause();
     });
     MUST(anna.await() && ben.await());
@@ -207,10 +79,40 @@ void share_and_copy(int device) {
     headline(4, "The structure behind the first answer");
     say("   page -> anon_vma -> VMAs -> page-table entries -> processes, as `graph` drew it before the copy:");
     Graph(dot).print();
+    return {recipe, ben};
+}
+
+void go_and_come_back(const Bakery& bakery) {
+    const auto& [recipe, ben] = bakery;
+    headline(5, "A page goes out, and comes back");
+    say("   Only who can find every mapping of a page can take the page away. First it moves to another frame; its "
+        "two");
+    say("   processes keep it at the same addresses:");
+    const std::string selector = objr::selector_of(getpid(), recipe);
+    const objr::Fields moved = order("migrate " + selector);
+    MUST(moved.at("taken") == "2" && moved.at("from") != moved.at("pfn"));
+    say("   Then it goes: its contents are compressed, both entries become swap entries, the frame is free.");
+    const uint64_t free = objr::stat("free_pages"), read = objr::stat("swap_ins");
+    const objr::Fields taken = order("unmap " + selector);
+    MUST(taken.at("answer") == "SUCCESS" && taken.at("taken") == "2");
+    MUST(objr::stat("free_pages") == free + 1 && objr::stat("swapped_pages") == 1);
+    int error = 0;
+    const std::string nowhere = objr::ask("query", selector, &error);
+    MUST(nowhere.find("swapped out") != std::string::npos);
+    say("%s   # echo '%s' > query; cat query%s", dim(), selector.c_str(), plain());
+    say("   %s", objr::lines_of(nowhere).at(0).c_str());
+    say("   apprentice-ben reads it: a fault brings it back. Then the baker does, and gets the same page, without "
+        "reading again.");
+    MUST(ben.step());
+    MUST(strcmp(recipe, "flour, water, salt") == 0);
+    const Answer back = query(selector);
+    show(selector, back);
+    MUST(back.mappers.size() == 2 && back.mapper_of(ben.pid()) == 1 && back.mapper_of(getpid()) == 1);
+    MUST(objr::stat("swap_ins") == read + 1 && objr::stat("swapped_pages") == 0);
 }
 
 void share_a_file() {
-    headline(5, "A file page, shared and private");
+    headline(6, "A file page, shared and private");
     say("   clerk maps ledger.txt shared, auditor maps it private; they are no relatives and use other addresses.");
     const char* path = "/tmp/ledger.txt";
     const int file = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -264,6 +166,79 @@ void must_be_empty(uint64_t pages) {
     MUST(free == pages);
 }
 
+// ---- more than there is
+
+constexpr unsigned kSmallMb = 8;
+// A page as a program may have it: half of it repeats itself, half does not. A number and a version are in every word.
+uint64_t word_of(uint64_t number, uint64_t version, uint64_t at) {
+    const uint64_t both = number << 32 | version;
+    return at % 8 < 4 ? both : (both ^ at << 16) * 0x9e3779b97f4a7c15;
+}
+
+void write_page(uint64_t* page, uint64_t number, uint64_t version) {
+    for (uint64_t at = 0; at < kPage / 8; ++at)
+        page[at] = word_of(number, version, at);
+}
+
+bool is_page(const uint64_t* page, uint64_t number, uint64_t version) {
+    for (uint64_t at = 0; at < kPage / 8; ++at)
+        if (page[at] != word_of(number, version, at)) return false;
+    return true;
+}
+
+void outgrow(uint64_t pool_pages) {
+    const auto pages = uint64_t{3} * kSmallMb << 8;
+    constexpr uint64_t kRounds = 2;
+    headline(9, "More memory than the pool has");
+    say("   The pool is made smaller, %llu MiB to %u. A hoarder maps three times as much, writes to every page, and in "
+        "%llu",
+        static_cast<unsigned long long>(pool_pages >> 8), kSmallMb, static_cast<unsigned long long>(kRounds));
+    say("   rounds reads every byte back and writes something new.");
+    order("resize " + std::to_string(kSmallMb));
+    auto before = objr::stats();
+    objr::Actor hoarder(
+        [&](objr::Actor& self) {
+            auto* memory = static_cast<uint64_t*>(map(objr::open_device(), pages));
+            for (uint64_t n = 0; n < pages; ++n)
+                write_page(memory + n * (kPage / 8), n, 0);
+            self.pause();
+            for (uint64_t round = 1; round <= kRounds; ++round) {
+                for (uint64_t n = 0; n < pages; ++n) {
+                    MUST(is_page(memory + n * (kPage / 8), n, round - 1));
+                    write_page(memory + n * (kPage / 8), n, round);
+                }
+                self.pause();
+            }
+        },
+        "hoarder");
+    MUST(hoarder.await());
+    say("   %s%-12s %10s %10s %12s %12s %14s%s", bold(), "", "IN MEMORY", "SWAPPED", "SWAPPED OUT", "READ BACK",
+        "COMPRESSED TO", plain());
+    for (uint64_t round = 0; round <= kRounds; ++round) {
+        if (round) MUST(hoarder.step());
+        auto now = objr::stats();
+        MUST(now.at("anon_pages") <= kSmallMb << 8);
+        MUST(now.at("anon_pages") + now.at("swapped_pages") >= pages);
+        say("   %-12s %10llu %10llu %12llu %12llu %12.0f %%",
+            round ? ("round " + std::to_string(round)).c_str() : "written",
+            static_cast<unsigned long long>(now.at("anon_pages")),
+            static_cast<unsigned long long>(now.at("swapped_pages")),
+            static_cast<unsigned long long>(now.at("swap_outs") - before.at("swap_outs")),
+            static_cast<unsigned long long>(now.at("swap_ins") - before.at("swap_ins")),
+            100.0 * static_cast<double>(now.at("swap_bytes_stored")) /
+                static_cast<double>(now.at("swapped_pages") * kPage));
+    }
+    MUST(objr::verify());
+    say("   All %llu pages had what was last written to them, each time; verify says ok.",
+        static_cast<unsigned long long>(pages));
+    MUST(hoarder.finish());
+    must_be_empty(kSmallMb << 8);
+    order("resize " + std::to_string(pool_pages >> 8));
+    must_be_empty(pool_pages);
+}
+
+// ---- costs
+
 // The living processes keep their pages while the map behind them is made anew, again and again.
 void switch_live(const std::vector<std::string>& schemes, const objr::SchemeCosts& costs) {
     for (const std::string& scheme : schemes) {
@@ -279,7 +254,7 @@ void switch_live(const std::vector<std::string>& schemes, const objr::SchemeCost
 void compare_schemes(uint64_t pool_pages) {
     std::string at_first;
     const std::vector<std::string> schemes = objr::scheme_names(&at_first);
-    headline(8, "What each reverse map costs");
+    headline(10, "What each reverse map costs");
     say("   A server with %zu pages forks %d children. Each reads half of the pages and rewrites a quarter, and has "
         "%zu windows",
         objr::kCostPages, objr::kCostChildren, objr::kCostWindows);
@@ -323,7 +298,7 @@ int run() {
         [](objr::Actor& self) {
             const int device = objr::open_device();
             if (device < 0) give_up(std::string(OBJRMAP_DEVICE) + ": " + strerror(errno));
-            share_and_copy(device);
+            go_and_come_back(share_and_copy(device));
             self.pause();
             for (auto& actor : stage)
                 MUST(actor->finish());
@@ -331,7 +306,7 @@ int run() {
         "baker");
     if (!baker.await()) return 1;
     share_a_file();
-    headline(6, "Is all of it true?");
+    headline(7, "Is all of it true?");
     say("   verify walks every page table forwards and the reverse map of every page backwards and compares:");
     std::string text;
     MUST(objr::verify(&text));
@@ -341,9 +316,10 @@ int run() {
     for (auto& actor : stage)
         MUST(actor->finish());
     MUST(baker.finish());
-    headline(7, "Everybody leaves");
+    headline(8, "Everybody leaves");
     must_be_empty(values.at("pool_pages"));
     say("   All %llu pages are free again.", static_cast<unsigned long long>(values.at("pool_pages")));
+    outgrow(values.at("pool_pages"));
     compare_schemes(values.at("pool_pages"));
     return 0;
 }
