@@ -8,6 +8,7 @@
 //   F3 a page at or beyond the end is in no page table once truncate() has returned.
 //   F5 a page of a real file is marked in `pages_` and says PageFlag::maybe_dirty <=> it is dirty, or an entry of a shared Vma for it
 //      is writable or dirty. So a file without marks has nothing to write, and what has is found without looking at the rest.
+//   F6 of a page of an object that is swapped out `pages_` has the swap entry, for which its slot counts one.
 //
 // Dirty pages: a write fault marks, before it makes the entry writable. Write-back takes the rights away, then flag and mark, and
 // copies, all under the page lock; what it cannot write gets flag and mark again. Only truncation loses either.
@@ -60,6 +61,14 @@ public:
     // or has something to write. False: it stays. An object has its pages nowhere else: never.
     bool evict_locked(Page& page);
 
+    // An object's page, locked, becomes one of the swap cache, whose entry takes its place here. The caller has the one reference besides
+    // the cache's. EBUSY: somebody maps it or looks at it; ENOSPC: no slot.
+    Status move_to_swap_locked(Page& page);
+    // First page at or after pgoff that is swapped out; sets pgoff.
+    bool swapped_from(u64& pgoff, SwapEntry& entry, u64 last = ~0ull);
+    // It comes back. No page lock is held. ENOENT: it is not swapped out (any more); ENOBUFS, ENOMEM, EIO, EHWPOISON.
+    Status bring_in(u64 pgoff, FrameReserve& frames);
+
     // Memory failure: the page is locked, in the cache and in no page table. A clean one of a real file leaves the cache: true, it can be
     // read again. Else it stays as a poisoned one, which nobody gets, until it is cut off.
     bool poison_page_locked(Page& page);
@@ -94,6 +103,7 @@ public:
     bool writable() const { return kind_ == Kind::object || writer() != nullptr; }
     bool being_cut() const { return cutting_.load_acquire() != 0; } // F3 does not hold yet
     u64 cached_pages() const { return cached_.load(); }
+    u64 swapped_pages() const { return swapped_.load(); }
     u64 dirty_pages() const { return dirty_.load(); }
     // The page is in the cache and locked, and an entry that is writable or dirty comes next (F5). Any context.
     void mark_page_locked(Page& page);
@@ -115,6 +125,9 @@ private:
     objr_backing* writer() const { return writer_.load_acquire(); }
     Status add_page_locked(Page& page, u64 pgoff);
     Status fill(Page& page, u64 pgoff);
+    Result<Page*> get_swapped_locked(u64 pgoff, SwapEntry entry, FrameReserve& frames);
+    bool take_from_swap_locked(Page& page, u64 pgoff, SwapEntry entry);
+    void drop_swapped(u64 first);
     void drop_page_locked(Page& page);
     struct Written {
         u64 pages = 0;
@@ -125,7 +138,8 @@ private:
     Written write_pages(u64 first, u64 last, u64 most, u32 most_failures);
     void note_size();
     void clear_beyond_locked(Page& page, u64 size);
-    void clear_tail(u64 size);
+    Status try_truncate(u64 size, FrameReserve& frames);
+    Status clear_tail(u64 size, FrameReserve& frames);
     void note_failure(Status status);
     void unmark_page_locked(Page& page);
     bool clean_next(u64& pgoff, u64 last, void* copy);
@@ -155,8 +169,9 @@ private:
     Atomic<u32> writing_{0}; // pages are marked clean and not all of them written yet; writeback_ held
     u64 write_next_ OBJR_GUARDED_BY(writeback_) = 0; // where write_back() goes on
     Atomic<u64> retry_at_{0}; // ns; before that write_back() leaves the file alone: something has failed
-    Table<Page> pages_;
+    Table<Page> pages_; // and swap entries
     Atomic<u64> cached_{0}; // pages in pages_
+    Atomic<u64> swapped_{0}; // swap entries in pages_
     Atomic<u64> dirty_{0}; // marks
     ErrorSequence errors_;
 };

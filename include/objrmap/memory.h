@@ -52,7 +52,8 @@ private:
     objr_kmem_cache* cache_ = nullptr;
 };
 
-// id -> T*. The table holds no reference; who owns the object keeps its id right.
+// id -> T*. The table holds no reference; who owns the object keeps its id right. In place of an object there may be a number, of
+// less than 63 bits: who looks for objects finds nothing there, but the place is taken.
 template <class T>
 class Table : Pinned {
 public:
@@ -63,9 +64,27 @@ public:
     } // EBUSY, ENOMEM
     void replace(u64 id, T* object) { objr_xa_replace(xa_.raw(), id, object); } // there is another
     void erase(u64 id) { objr_xa_erase(xa_.raw(), id); }
-    T* find(u64 id) { return static_cast<T*>(objr_xa_load(xa_.raw(), id)); }
+    T* find(u64 id) {
+        void* entry = objr_xa_load(xa_.raw(), id);
+        return is_number(entry) ? nullptr : static_cast<T*>(entry);
+    }
+    bool taken(u64 id) { return objr_xa_load(xa_.raw(), id) != nullptr; }
     // First object with an id in [id, last]; id is set to its own.
-    T* find_from(u64& id, u64 last = ~0ull) { return static_cast<T*>(objr_xa_find(xa_.raw(), &id, last)); }
+    T* find_from(u64& id, u64 last = ~0ull) { return static_cast<T*>(find_kind_from(id, last, false)); }
+    // Likewise, the first number.
+    bool find_number_from(u64& id, u64& number, u64 last = ~0ull) {
+        void* entry = find_kind_from(id, last, true);
+        number = reinterpret_cast<u64>(entry) >> 1;
+        return entry != nullptr;
+    }
+    // One for the other, in one step; false: what is given is not there (any more). Any context.
+    bool object_to_number(u64 id, T* object, u64 number) {
+        return objr_xa_cmpxchg(xa_.raw(), id, object, entry_of(number)) != 0;
+    }
+    bool number_to_object(u64 id, u64 number, T* object) {
+        return objr_xa_cmpxchg(xa_.raw(), id, entry_of(number), object) != 0;
+    }
+    bool erase_number(u64 id, u64 number) { return objr_xa_cmpxchg(xa_.raw(), id, entry_of(number), nullptr) != 0; }
     // Objects may be marked as long as they are in the table; replace keeps the mark. To find one costs what there are of them.
     void set_mark(u64 id) { objr_xa_set_mark(xa_.raw(), id); }
     void clear_mark(u64 id) { objr_xa_clear_mark(xa_.raw(), id); }
@@ -74,6 +93,20 @@ public:
     }
 
 private:
+    static bool is_number(const void* entry) { return (reinterpret_cast<u64>(entry) & 1) != 0; }
+    static void* entry_of(u64 number) { return reinterpret_cast<void*>(number << 1 | 1); }
+    void* find_kind_from(u64& id, u64 last, bool number) {
+        for (;; id++) {
+            void* entry = objr_xa_find(xa_.raw(), &id, last);
+            if (!entry || is_number(entry) == number) {
+                return entry;
+            }
+            if (id == last) {
+                return nullptr;
+            }
+        }
+    }
+
     KernelObject<OBJR_SIZEOF_XARRAY, OBJR_ALIGNOF_XARRAY> xa_;
 };
 

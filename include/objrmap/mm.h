@@ -51,6 +51,7 @@ public:
     bool try_get() { return refs_.add_unless_zero(); }
     void get() { refs_.fetch_add(1); }
     void put();
+    u32 references() const { return refs_.load(); } // at this instant
 
     // ---- structure
     // file: a reference is taken. region: may be nullptr. EINVAL, EEXIST, ENOMEM.

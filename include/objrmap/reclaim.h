@@ -54,6 +54,8 @@ UnmapResult try_to_unmap(World& world, Page& page, UnmapMode mode, WalkCost& cos
 // swap cache, so that its frame is free when the caller lets go of it. A file's page is unmapped and stays in the page cache.
 // If the store is a file it ends with SUCCESS and to_be_written.
 UnmapResult unmap_page(World& world, Page& page, UnmapMode mode, WalkCost& cost);
+// The rest of the way for a page of an object that nobody maps: to swap, as with unmap_page. again: somebody looks at it.
+UnmapResult swap_out_object_page(World& world, Page& page);
 
 // ---- to a swap file (swap_out.cpp): no lock is held by the caller, quiesce neither, and no lock but SwapSpace's write_lock is held
 // over the write.
@@ -67,8 +69,11 @@ UnmapResult swap_out_page(World& world, Page& page, UnmapMode mode, WalkCost& co
 // goes on as before: ENOMEM: the pool has no page left; EIO: unreadable; EINTR: a fatal signal; EAGAIN: processes swap faster.
 struct SwapoffResult {
     u64 pages = 0; // brought in
-    u32 mm_id = 0; // where it ended, if it has not succeeded
+    // Where it ended, if it has not succeeded: at an address of an mm, or at a page of an object.
+    u32 mm_id = 0;
     Vaddr address;
+    u32 object_id = 0;
+    u64 pgoff = 0;
 };
 Status swapoff(World& world, SwapoffResult& result);
 

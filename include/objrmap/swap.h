@@ -2,7 +2,8 @@
 // SwapSpace: the slots that swap entries name, and the swap cache: the pages that are in a slot and in memory (Linux:
 // mm/swapfile.c, mm/swap_state.c).
 //
-// Terms: the count of a slot is the number of swap PTEs that name it. A page is cached, in the swap cache, when its slot
+// Terms: the count of a slot is the number of swap PTEs that name it; the place of a swapped out page in its object's table counts as
+// one (file_mapping.h F6). A page is cached, in the swap cache, when its slot
 // points to it; it says so by PageFlag::swapcache and has its entry in private_word.
 //
 // States of a slot:   free -> (add_to_cache_locked) cached, count 0 -> (duplicate) cached, count n -> (write_locked) cached and
@@ -50,6 +51,7 @@ public:
     void destroy();
     u64 slots() const { return slot_count_; }
     u64 used() const { return used_.load(); } // slots that are not free
+    bool has_room() const { return enabled() && used() < slots(); } // at this instant
     SwapStore::Usage usage() const; // of the store, and in bytes the tables here
     // Swap-off: no slot is given out any more. Any context.
     void set_enabled(bool enabled) { enabled_.store(enabled); }
@@ -67,7 +69,7 @@ public:
     u32 count_of(const Page& page) const { return cached(page) ? count(entry_of(page)) : 0; }
 
     // ---- the swap cache
-    // page: locked, anon, not cached. A slot of its own, with count 0. ENOSPC.
+    // page: locked, anon or about to be, not cached. A slot of its own, with count 0. ENOSPC.
     Status add_to_cache_locked(Page& page);
     // The page is locked and cached. The caller has a reference of its own. Count 0: the slot is free after.
     void remove_from_cache_locked(Page& page);

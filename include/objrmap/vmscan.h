@@ -49,7 +49,6 @@ enum class Fate : u32 {
     locked, // in a locked Vma
     pinned,
     dirty, // newer than its file: must be written first
-    unbacked, // of a named object, which has no other place
     no_swap, // anonymous, and the swap space has no slot, or there is none
     not_written, // the swap store did not take it
     busy, // locked, or used by somebody in the module just now

@@ -288,6 +288,22 @@
 	CASE(swap_off_and_unreadable) \
 	CASE(command_swapin)
 
+/* object_swap.cpp: pages of named objects out and in again. */
+#define OBJR_CASES_OBJECT_SWAP(CASE) \
+	CASE(spec_U5_object_out_and_in) \
+	CASE(spec_U5_object_three_times_the_pool) \
+	CASE(spec_U5_object_over_a_file) \
+	CASE(spec_U5_object_contents_that_are_bad) \
+	CASE(spec_U5_object_and_full_swap) \
+	CASE(spec_U5_object_with_failing_allocations) \
+	CASE(spec_U6_object_cut_while_out) \
+	CASE(spec_U6_object_cut_within_a_page_that_is_out) \
+	CASE(object_goes_with_what_is_out) \
+	CASE(object_swap_off) \
+	CASE(object_willneed_and_swapin) \
+	CASE(object_page_fails_on_its_way_out) \
+	CASE(object_that_somebody_looks_at_stays)
+
 /* unmap.cpp: try_to_unmap, swap entries and the way back, locked memory, pins. */
 #define OBJR_CASES_UNMAP(CASE) \
 	CASE(spec_C11_anon_entry_becomes_a_swap_entry) \
@@ -486,6 +502,7 @@
 	EACH(swap, OBJR_CASES_SWAP)	\
 	SUITE(swap_stores, OBJR_CASES_SWAP_STORES) \
 	EACH(swap_out, OBJR_CASES_SWAP_OUT) \
+	EACH(object_swap, OBJR_CASES_OBJECT_SWAP) \
 	EACH(unmap, OBJR_CASES_UNMAP)	\
 	SUITE(unmap_rules, OBJR_CASES_UNMAP_RULES) \
 	EACH(reclaim, OBJR_CASES_RECLAIM) \

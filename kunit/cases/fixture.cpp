@@ -75,6 +75,9 @@ Process::Process(objr_test* test, TestWorld& world) : test_(test), world_(world)
 void Process::exit() {
     if (mm_) {
         static_cast<void>(mm_->unmap(Vaddr(0), mm_->address_end(), Translations::present));
+        while (mm_->references() != 1) { // a walk by another thread has yet to zap on our processor
+            objr_sleep_a_tick();
+        }
         mm_->put();
         mm_ = nullptr;
     }

@@ -311,7 +311,7 @@ OBJR_TEST(inspect_names_are_escaped) {
         OBJR_ASSERT(process.alive() && process.map(0, 1, kReadOnly, object.get(), 0));
         process.load(0);
         OBJR_EXPECT_EQ(text.list(world, OBJR_LIST_FILES), 1);
-        OBJR_EXPECT_TEXT(text.c_str(), " name=a\\x20b\"\\xc3\\xa4\\xff= size=4096 cached=1 vmas=1 ");
+        OBJR_EXPECT_TEXT(text.c_str(), " name=a\\x20b\"\\xc3\\xa4\\xff= size=4096 cached=1 swapped=0 vmas=1 ");
         text.query(world, "file a\\x20b\"\\xc3\\xa4\\xff= pgoff 0");
         OBJR_EXPECT_TEXT(text.c_str(), ":a\\x20b\"\\xc3\\xa4\\xff= scheme=");
         text.query(world, "file a\\x20b\"\\xc3\\xa4\\xff= pgoff 0 json");
@@ -352,7 +352,7 @@ OBJR_TEST(inspect_lists) {
     OBJR_EXPECT_TEXT(text.c_str(), " parent=- pid=- comm=- vmas=2 pages=8 resident=3 tables=4 anon=");
     OBJR_EXPECT_TEXT(text.c_str(), " pid=- comm=- vmas=2 pages=8 resident=2 tables=4 anon=");
     OBJR_EXPECT_EQ(text.list(world, OBJR_LIST_FILES), 1);
-    OBJR_EXPECT_TEXT(text.c_str(), " kind=object name=bag size=16384 cached=1 vmas=2 ");
+    OBJR_EXPECT_TEXT(text.c_str(), " kind=object name=bag size=16384 cached=1 swapped=0 vmas=2 ");
     OBJR_EXPECT_TEXT(text.c_str(), " writable=1 dirty=0\n");
 
     OBJR_EXPECT_TEXT(text.stats(world),

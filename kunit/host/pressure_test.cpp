@@ -20,19 +20,21 @@ using namespace objr_host;
 constexpr objr_u64 kPage = OBJR_PAGE_SIZE;
 constexpr objr_u64 kBase = 0x7f0000000000;
 constexpr objr_u64 kFileBase = 0x7f1000000000;
+constexpr objr_u64 kObjectBase = 0x7f2000000000;
 constexpr objr_u32 kReadWrite = OBJR_VM_READ | OBJR_VM_WRITE | OBJR_VM_MAYWRITE | OBJR_VM_MAYSHARE;
 constexpr objr_u64 kPages = 160; // of each process; the pool has 256
 constexpr objr_u64 kFilePages = 64;
 constexpr unsigned kProcesses = 4;
 
-// A process with pages of its own, each with the version that was written last, and a view of the file, in which it has every
-// kProcesses-th page to write to.
+// A process with pages of its own, each with the version that was written last, and views of a file and a named object, in which it has
+// every kProcesses-th page to write to.
 class Member {
 public:
-    Member(objr_world* world, objr_object* file, unsigned number)
+    Member(objr_world* world, objr_object* file, objr_object* object, unsigned number)
         : world_(world), number_(number), process_(std::make_unique<Process>(world, "member")) {
         EXPECT_EQ(process_->map(kBase, kPages * kPage, 0, kReadWrite), 0);
         EXPECT_EQ(process_->map(kFileBase, kFilePages * kPage, 0, kReadWrite | OBJR_VM_SHARED, file), 0);
+        EXPECT_EQ(process_->map(kObjectBase, kFilePages * kPage, 0, kReadWrite | OBJR_VM_SHARED, object), 0);
     }
 
     void step(Random& random) {
@@ -44,13 +46,17 @@ public:
             return;
         }
         case 2:
-        case 3: return use(kFileBase, number_ + kProcesses * random.below(kFilePages / kProcesses), file_, random);
+        case 3: return use(kFileBase, shared_page(random), file_, random);
+        case 4:
+        case 5: return use(kObjectBase, shared_page(random), object_, random);
         default: return use(kBase, random.below(kPages), own_, random);
         }
     }
 
 private:
     using Versions = std::array<std::uint8_t, kPages>;
+
+    objr_u64 shared_page(Random& random) const { return number_ + kProcesses * random.below(kFilePages / kProcesses); }
 
     void use(objr_u64 base, objr_u64 page, Versions& versions, Random& random) {
         std::uint8_t byte = 0;
@@ -84,7 +90,15 @@ private:
     std::unique_ptr<Process> process_;
     Versions own_{};
     Versions file_{};
+    Versions object_{};
 };
+
+objr_object* make_object(objr_world* world, const char* name, objr_u64 pages) {
+    const objr_owner owner{0, 0, 1};
+    objr_object* object = nullptr;
+    EXPECT_EQ(objr_object_of_name(world, name, pages * kPage, OBJR_OBJECT_CREATE, &owner, &object), 0);
+    return object;
+}
 
 std::string command(objr_world* world, const std::string& text) {
     objr_command command;
@@ -108,11 +122,12 @@ TEST(Pressure, spec_U3_U5_processes_reclaim_migration_switches_and_verify) {
     objr_memory_file* memory = objr_memory_file_create("pressed", kFilePages * kPage, kFilePages * kPage, 1);
     objr_object* file = nullptr;
     ASSERT_EQ(objr_object_of_file(handle, objr_memory_file_open(memory, 1), &file), 0);
+    objr_object* object = make_object(handle, "pressed", kFilePages);
     {
         std::array<std::unique_ptr<Member>, kProcesses> members;
         Threads threads(std::chrono::milliseconds(2000));
         for (unsigned n = 0; n < kProcesses; n++) {
-            members[n] = std::make_unique<Member>(handle, file, n);
+            members[n] = std::make_unique<Member>(handle, file, object, n);
             threads.run([member = members[n].get()](Random& random) { member->step(random); });
         }
         threads.run([&](Random& random) {
@@ -138,11 +153,70 @@ TEST(Pressure, spec_U3_U5_processes_reclaim_migration_switches_and_verify) {
     EXPECT_GT(world.counters.sum(objr::Count::writebacks), 0);
     EXPECT_GT(world.counters.sum(objr::Count::migrations), 0);
     objr_object_put(file);
+    objr_object_put(object);
     EXPECT_EQ(world.pool.free_pages(), world.pool.size());
     EXPECT_EQ(world.swap.used(), 0U);
     EXPECT_EQ(live_regions(), 0U);
     objr_world_destroy(handle);
     objr_memory_file_destroy(memory);
+}
+
+// An object larger than the pool, which is cut and grows, and which swap-off brings in: a page is what was last written, or zero
+// since a cut.
+TEST(Pressure, spec_U5_U6_object_is_cut_while_its_pages_come_and_go) {
+    constexpr objr_u64 kObjectPages = 320;
+    const objr_params params{.pool_mb = 1,
+                             .levels = 4,
+                             .scheme = "chain",
+                             .low_watermark = 5,
+                             .high_watermark = 10,
+                             .daemons = 1,
+                             .swap_mb = 4};
+    objr_world* handle = nullptr;
+    ASSERT_EQ(objr_world_create(&params, &handle), 0);
+    auto& world = *reinterpret_cast<objr::World*>(handle);
+    objr_object* object = make_object(handle, "cut", kObjectPages);
+    {
+        struct User {
+            explicit User(objr_world* world) : process(world, "user") {}
+            Process process;
+            std::array<std::uint8_t, kObjectPages> versions{};
+        };
+        std::array<std::unique_ptr<User>, 3> users;
+        Threads threads(std::chrono::milliseconds(1500));
+        for (objr_u64 number = 0; number < users.size(); number++) {
+            users[number] = std::make_unique<User>(handle);
+            User& user = *users[number];
+            ASSERT_EQ(user.process.map(kObjectBase, kObjectPages * kPage, 0, kReadWrite | OBJR_VM_SHARED, object), 0);
+            threads.run([&, number](Random& random) {
+                const objr_u64 page = random.below(kObjectPages / users.size()) * users.size() + number;
+                std::uint8_t byte = 0;
+                if (user.process.load(kObjectBase + page * kPage, &byte) != Outcome::kOk) return;
+                ASSERT_TRUE(byte == 0 || byte == user.versions[page]) << "page " << page;
+                const auto next = static_cast<std::uint8_t>(1 + random.below(255));
+                user.versions[page] = byte;
+                if (user.process.store(kObjectBase + page * kPage, next) == Outcome::kOk) user.versions[page] = next;
+            });
+        }
+        threads.run([&](Random& random) {
+            const objr_u64 size = random.below(2) ? kObjectPages * kPage : random.below(kObjectPages * kPage);
+            const int error = objr_object_truncate(object, size);
+            EXPECT_TRUE(error == 0 || error == -OBJR_ENOMEM) << error;
+        });
+        threads.run([&](Random& random) {
+            static constexpr const char* kCommands[] = {"swapoff", "swapon", "reclaim 50", "migrate range page 0 63",
+                                                        "compact"};
+            command(handle, kCommands[random.below(std::size(kCommands))]);
+        });
+        threads.run([&](Random&) { expect_verified(handle); });
+        threads.join();
+        expect_verified(handle);
+    }
+    EXPECT_GT(world.counters.sum(objr::Count::swap_ins), 0);
+    objr_object_put(object);
+    EXPECT_EQ(world.pool.free_pages(), world.pool.size());
+    EXPECT_EQ(world.swap.used(), 0U);
+    objr_world_destroy(handle);
 }
 
 } // namespace

@@ -72,6 +72,20 @@ void objr_xa_replace(void* xa, objr_u64 index, void* entry) {
     found->second.pointer = entry;
 }
 
+int objr_xa_cmpxchg(void* xa, objr_u64 index, void* old, void* entry) {
+    Locked locked(xa);
+    const auto found = locked.entries().find(index);
+    if (old == nullptr) die("xa_cmpxchg at %llu, of nothing", index);
+    if (found == locked.entries().end() || found->second.pointer != old) return 0;
+    if (entry != nullptr) {
+        found->second.pointer = entry;
+    } else {
+        ledger_remove(&*found, 0, kEntry);
+        locked.entries().erase(found);
+    }
+    return 1;
+}
+
 void objr_xa_erase(void* xa, objr_u64 index) {
     Locked locked(xa);
     const auto found = locked.entries().find(index);

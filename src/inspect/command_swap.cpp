@@ -14,7 +14,7 @@ const char* why_not_in(s32 error) {
     case OBJR_EIO: return "its slot cannot be read: the kernel's log says which";
     case OBJR_EHWPOISON: return "the memory of its page has failed, and what it had is lost: unmap it";
     case OBJR_EINTR: return "interrupted";
-    case OBJR_EAGAIN: return "slots are in use that no page table names: ask again";
+    case OBJR_EAGAIN: return "slots are in use that no page table and no object names: ask again";
     default: return "unexpected error";
     }
 }
@@ -53,6 +53,8 @@ s32 swap_off(World& world, const objr_command& command, objr_out* out) {
         reason.words.add("swap is on as before: after ").decimal(result.pages).add(" pages, ");
         if (result.mm_id != 0) {
             reason.words.add("at ").hex(result.address.value).add(" in mm ").decimal(result.mm_id).add(", ");
+        } else if (result.object_id != 0) {
+            reason.words.add("at pgoff ").hex(result.pgoff).add(" of object ").decimal(result.object_id).add(", ");
         }
         reason.words.add(why_not_in(error));
         show_error(out, reason.words.c_str(), format_of(command.query));

@@ -219,6 +219,7 @@ int show_files(World& world, u64* position, objr_out* out) {
     emitter.name("name", file->name());
     emitter.decimal("size", file->size());
     emitter.decimal("cached", file->cached_pages());
+    emitter.decimal("swapped", file->swapped_pages());
     emitter.decimal("vmas", vmas);
     emitter.decimal("vm_sets", pairs);
     emitter.decimal("writable", file->writable() ? 1 : 0);

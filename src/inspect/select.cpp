@@ -149,7 +149,11 @@ Selected select_file(World& world, const objr_query& query, u64* position, PageV
     const bool found = visit_located(world, visitor, [&] { return file->find_page(query.first); });
     if (!found) {
         reason.add("no page at pgoff ").hex(query.first).add(" of file ").decimal(id);
-        reason.add(query.first < file->size_in_pages() ? ": it is not in memory" : ": it is beyond the end");
+        SwapEntry entry{};
+        u64 at = query.first;
+        reason.add(query.first >= file->size_in_pages()         ? ": it is beyond the end"
+                   : file->swapped_from(at, entry, query.first) ? ": it is swapped out"
+                                                                : ": it is not in memory");
     }
     file->let_go();
     return found ? Selected::answer : Selected::error;

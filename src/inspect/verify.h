@@ -90,7 +90,7 @@ private:
 
     World& world_;
     Tally* const tallies_; // one for each page
-    u32* const swap_counts_; // one for each slot: swap PTEs that name it; nullptr: there is no swap
+    u32* const swap_counts_; // one for each slot: swap PTEs, and objects, that name it; nullptr: there is no swap
     objr_out* const out_;
 
     // what was found

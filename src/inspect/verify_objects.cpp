@@ -77,6 +77,26 @@ bool Verifier::check_file(FileMapping& file) {
         return OBJR_BAD("F5: file %u counts %llu dirty pages, %llu say it of themselves, of which %llu are marked",
                         file.id(), file.dirty_pages(), dirty, marked);
     }
+    u64 swapped = 0;
+    SwapEntry entry{};
+    for (u64 pgoff = 0; file.swapped_from(pgoff, entry); pgoff++) {
+        if (file.kind() != FileMapping::Kind::object || entry.type != 0 || entry.offset >= world_.swap.slots()) {
+            return OBJR_BAD(
+                "F6: file %u has the swap entry 0x%llx at pgoff 0x%llx, of a slot that there is not, or it is "
+                "no object",
+                file.id(), entry.word(), pgoff);
+        }
+        swap_counts_[entry.offset]++;
+        swapped++;
+        if (pgoff == ~0ull) {
+            break;
+        }
+        objr_cond_resched();
+    }
+    if (swapped != file.swapped_pages()) {
+        return OBJR_BAD("F6: object %u counts %llu swapped out pages, it has %llu swap entries", file.id(),
+                        file.swapped_pages(), swapped);
+    }
     return cached == file.cached_pages() ||
            OBJR_BAD("F1: file %u counts %llu cached pages, %llu of its slots have a page of it", file.id(),
                     file.cached_pages(), cached);

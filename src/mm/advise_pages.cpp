@@ -111,12 +111,16 @@ FileMapping* take_out(World& world, Page& page) {
         return nullptr;
     }
     FileMapping* file = page.mapping().file_mapping();
-    if (file && file->kind() == FileMapping::Kind::object) {
-        return nullptr; // it is nowhere else
-    }
     WalkCost cost;
     const UnmapResult result = unmap_page(world, page, UnmapMode::take_used, cost);
-    if (result.answer != Unmapped::success || !file || file->evict_locked(page)) {
+    if (result.answer != Unmapped::success || !file) {
+        return nullptr;
+    }
+    if (file->kind() == FileMapping::Kind::object) {
+        swap_out_object_page(world, page);
+        return nullptr;
+    }
+    if (file->evict_locked(page)) {
         return nullptr;
     }
     return page.has(PageFlag::maybe_dirty) && file->try_get() ? file : nullptr;
@@ -224,13 +228,19 @@ struct AbsentPage {
     SwapEntry swap{};
 };
 
-// Which page of a real file belongs to the address whose entry is pte and is not there; false: none, or it is beyond the end.
+// Which page of a file, or of an object in swap, belongs to the address whose entry is pte and is not there; false: none, or it is beyond
+// the end.
 static bool absent_of_file(const Vma& vma, Vaddr address, Pte pte, AbsentPage& absent) {
-    if (!vma.file || vma.file->kind() != FileMapping::Kind::file || !(pte.is_none() || pte.is_file())) {
+    if (!vma.file || !(pte.is_none() || pte.is_file())) {
         return false;
     }
     absent.pgoff = pte.is_file() ? pte.file_pgoff().value : vma.pgoff_of(address);
-    if (absent.pgoff >= vma.file->size_in_pages() || vma.file->has_page(absent.pgoff)) {
+    SwapEntry entry{};
+    u64 at = absent.pgoff;
+    const bool absent_there = vma.file->kind() == FileMapping::Kind::file
+                                  ? !vma.file->has_page(absent.pgoff)
+                                  : vma.file->swapped_from(at, entry, absent.pgoff);
+    if (absent.pgoff >= vma.file->size_in_pages() || !absent_there) {
         return false;
     }
     absent.file = vma.file;
@@ -250,9 +260,10 @@ bool Mm::next_absent(Vaddr& start, Vaddr end, AbsentPage& absent) {
     start = max(start, vma->start);
     end = min(end, vma->end);
     // Where nothing is mapped a file may have pages, other memory has none. Pages behind the end of a file are not looked for.
-    const bool real = vma->file && vma->file->kind() == FileMapping::Kind::file;
+    const bool has_absent =
+        vma->file && (vma->file->kind() == FileMapping::Kind::file || vma->file->swapped_pages() != 0);
     PageTable* table = tables_.leaf(start);
-    if (!table && (!real || vma->pgoff_of(start) >= vma->file->size_in_pages())) {
+    if (!table && (!has_absent || vma->pgoff_of(start) >= vma->file->size_in_pages())) {
         table = tables_.next_leaf(start, end);
         start = table ? max(start, table->base) : end;
     }

@@ -487,13 +487,16 @@ Status Mm::try_swap_in(Vaddr address, FrameReserve& frames) {
     if (!vma) {
         return Errno{OBJR_EFAULT};
     }
-    PageTable* table = tables_.leaf(address);
-    bool swapped = false;
-    if (table) {
+    Pte pte;
+    if (PageTable* table = tables_.leaf(address)) {
         Guard table_guard(table->lock);
-        swapped = table->get(address).is_swap();
+        pte = table->get(address);
     }
-    if (!swapped) {
+    if (vma->file && (pte.is_none() || pte.is_file())) {
+        const u64 pgoff = pte.is_file() ? pte.file_pgoff().value : vma->pgoff_of(address);
+        return vma->file->bring_in(pgoff, frames);
+    }
+    if (!pte.is_swap()) {
         return Errno{OBJR_ENOENT};
     }
     FaultHandler handler(*this, *vma, address, Access::read, frames, FaultHandler::Use::no);

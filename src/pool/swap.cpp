@@ -142,7 +142,7 @@ SwapSpace::Slot SwapSpace::slot(u64 offset) const {
 // ---- the swap cache
 
 Status SwapSpace::add_to_cache_locked(Page& page) {
-    OBJR_WARN_ON(!page.locked() || cached(page) || !page.mapping().is_anon());
+    OBJR_WARN_ON(!page.locked() || cached(page));
     pool_->get(page);
     u64 number = SlotMap::kNone;
     if (store_ && enabled()) {

@@ -86,13 +86,19 @@ Certificate certify_unmapped(World& world, const Page& page) { return Scan(world
 
 // ---- to swap, where there is no frame
 
+static bool goes_to_swap(const Page& page) {
+    const FileMapping* file = page.mapping().file_mapping();
+    return page.mapping().is_anon() || (file && file->kind() == FileMapping::Kind::object);
+}
+
 // Swap entries in place of migration entries; while the page is locked nobody comes past them. What fails leaves the page in the swap
 // cache, where faults find it.
 static Status revoke_to_swap(World& world, Page& page, RevokeResult& result) {
     if (!world.swap.enabled()) {
         return Errno{OBJR_ENOSPC};
     }
-    if (!SwapSpace::cached(page)) {
+    FileMapping* object = page.mapping().file_mapping();
+    if (!object && !SwapSpace::cached(page)) {
         OBJR_TRY_STATUS(world.swap.add_to_cache_locked(page));
     }
     constexpr u32 kAttempts = 100;
@@ -112,7 +118,10 @@ static Status revoke_to_swap(World& world, Page& page, RevokeResult& result) {
         result.certificate = certify_unmapped(world, page);
         status = result.certificate.holds() ? Status() : Status(Errno{OBJR_EIO});
     }
-    if (world.swap.count_of(page) == 0) { // nobody has the entry
+    if (object) {
+        OBJR_TRY_STATUS(status);
+        OBJR_TRY_STATUS(object->move_to_swap_locked(page));
+    } else if (world.swap.count_of(page) == 0) { // nobody has the entry
         world.swap.remove_from_cache_locked(page);
         return status;
     }
@@ -141,7 +150,7 @@ Status revoke_page(World& world, Page& page, const Avoid& avoid, RevokeResult& r
     if (!status && status.error().value == OBJR_ENOBUFS && avoid.first <= avoid.last) {
         status = migration.start({});
     }
-    if (!status && status.error().value == OBJR_ENOBUFS && page.mapping().is_anon()) {
+    if (!status && status.error().value == OBJR_ENOBUFS && goes_to_swap(page)) {
         return revoke_to_swap(world, page, result);
     }
     OBJR_TRY_STATUS(status);

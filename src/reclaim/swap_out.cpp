@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 // The way out to a swap file, in steps between which everything may happen; and the way back of all at once (Linux:
 // mm/vmscan.c:pageout, mm/swapfile.c:try_to_unuse).
+#include "objrmap/frames.h"
 #include "objrmap/reclaim.h"
 #include "objrmap/world.h"
 
@@ -113,22 +114,53 @@ static Status swap_in_all(Mm& mm, SwapoffResult& result) {
     return {};
 }
 
+// What is cut off meanwhile needs not come back.
+static Status swap_in_object(FileMapping& object, SwapoffResult& result) {
+    SwapEntry entry{};
+    for (u64 pgoff = 0; object.swapped_from(pgoff, entry); pgoff++) {
+        if (objr_fatal_signal_pending() != 0) {
+            return Errno{OBJR_EINTR};
+        }
+        FrameReserve frames(object.world(), Patience::files);
+        const Status status = with_frames(frames, [&] {
+            SharedGuard quiesce(object.world().quiesce);
+            return object.bring_in(pgoff, frames);
+        });
+        if (status) {
+            result.pages++;
+        } else if (status.error().value != OBJR_ENOENT) {
+            result.object_id = object.id();
+            result.pgoff = pgoff;
+            return status;
+        }
+        objr_cond_resched();
+    }
+    return {};
+}
+
+// Every address space and every object, once.
+static Status swap_in_round(World& world, SwapoffResult& result) {
+    Status status;
+    for (u64 id = 0; Mm* mm = status ? world.get_mm_from(id) : nullptr; id++) {
+        status = swap_in_all(*mm, result);
+        mm->put();
+    }
+    for (u64 id = 0; FileMapping* file = status ? world.hold_file_from(id) : nullptr; id++) {
+        status = swap_in_object(*file, result);
+        file->let_go();
+    }
+    return status;
+}
+
 // An entry may move behind the walk, in mremap; one that fork copies is in an Mm that comes later. So it is walked again until no slot
-// is used. What is not in page tables is on its way somewhere.
+// is used. What is neither in page tables nor in objects is on its way somewhere.
 Status swapoff(World& world, SwapoffResult& result) {
     constexpr u32 kPatience = 1000; // walks that find nothing, although there is something
     Status status;
     world.swap.set_enabled(false);
     for (u32 futile = 0; status && world.swap.used() != 0; objr_cond_resched()) {
         const u64 before = result.pages;
-        for (u64 id = 0; status; id++) {
-            Mm* mm = world.get_mm_from(id);
-            if (!mm) {
-                break;
-            }
-            status = swap_in_all(*mm, result);
-            mm->put();
-        }
+        status = swap_in_round(world, result);
         futile = result.pages == before ? futile + 1 : 0;
         if (futile == kPatience) {
             status = Errno{OBJR_EAGAIN};

@@ -197,6 +197,19 @@ static void swap_out(World& world, Page& page, UnmapResult& result) {
     world.swap.remove_from_cache_locked(page);
 }
 
+UnmapResult swap_out_object_page(World& world, Page& page) {
+    UnmapResult result;
+    if (Status moved = page.mapping().file_mapping()->move_to_swap_locked(page); !moved) {
+        const bool full = moved.error().value == OBJR_ENOSPC;
+        result.answer = full ? Unmapped::fail : Unmapped::again;
+        result.why = full ? Refusal::no_slot : Refusal::none;
+        return result;
+    }
+    result.answer = Unmapped::success;
+    swap_out(world, page, result);
+    return result;
+}
+
 UnmapResult unmap_page(World& world, Page& page, UnmapMode mode, WalkCost& cost) {
     if (!page.mapping().is_anon()) {
         return try_to_unmap(world, page, mode, cost);

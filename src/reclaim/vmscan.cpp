@@ -17,7 +17,6 @@ const char* name_of(Fate fate) {
     case Fate::locked: return "locked";
     case Fate::pinned: return "pinned";
     case Fate::dirty: return "newer than their files";
-    case Fate::unbacked: return "of named objects";
     case Fate::no_swap: return "without a swap slot";
     case Fate::not_written: return "not taken by the swap store";
     case Fate::busy: return "busy";
@@ -35,7 +34,6 @@ const char* word_of(Fate fate) {
     case Fate::locked: return "locked";
     case Fate::pinned: return "pinned";
     case Fate::dirty: return "dirty";
-    case Fate::unbacked: return "unbacked";
     case Fate::no_swap: return "no_swap";
     case Fate::not_written: return "not_written";
     case Fate::busy: return "busy";
@@ -171,10 +169,8 @@ Fate Scan::look_at_locked(Page& page, Urgency urgency) {
     if (!file && (!page.mapping().is_anon() || (!page.mapped() && !SwapSpace::cached(page)))) {
         return Fate::busy; // it is new, or its last mapping has just gone
     }
-    if (file && file->kind() == FileMapping::Kind::object) {
-        return Fate::unbacked;
-    }
-    if (!file && world_.swap.used() >= world_.swap.slots() && !SwapSpace::cached(page)) {
+    const bool to_swap = !file || file->kind() == FileMapping::Kind::object;
+    if (to_swap && !SwapSpace::cached(page) && !world_.swap.has_room()) {
         return Fate::no_swap; // without asking who has used it
     }
     if (file && page.has(PageFlag::maybe_dirty)) { // a write cleans it under those who map it
@@ -225,13 +221,17 @@ bool Scan::second_chance(Page& page, Fate& fate) {
 
 Fate Scan::take(Page& page, Urgency urgency) {
     WalkCost cost;
-    const bool is_file = page.mapping().is_file();
-    if (!is_file && scanner_ != Scanner::daemon && !world_.swap.writes_at_once()) {
+    const FileMapping* file = page.mapping().file_mapping();
+    const bool to_swap = !file || file->kind() == FileMapping::Kind::object;
+    if (to_swap && scanner_ != Scanner::daemon && !world_.swap.writes_at_once()) {
         return Fate::
             not_written; // a swap file takes nothing from a fault: its page is left where it is, for the daemon
     }
-    const UnmapResult result =
+    UnmapResult result =
         unmap_page(world_, page, urgency == Urgency::take_used ? UnmapMode::take_used : UnmapMode::reclaim, cost);
+    if (file && to_swap && result.answer == Unmapped::success) {
+        result = swap_out_object_page(world_, page);
+    }
     ledger_.candidates += cost.candidates;
     ledger_.hits += cost.hits;
     switch (result.why) {
@@ -249,7 +249,7 @@ Fate Scan::take(Page& page, Urgency urgency) {
     if (result.answer != Unmapped::success) {
         return Fate::busy;
     }
-    return is_file ? take_file(page) : Fate::freed;
+    return to_swap ? Fate::freed : take_file(page);
 }
 
 // It is in no page table any more. Who has a reference to it may be about to write to it, or to map it.
@@ -324,8 +324,8 @@ static void say_why(const World& world, const ScanLedger& ledger) {
 
 // Is something in the way that may soon be no more? What others have set aside for themselves comes back, used or not.
 static bool may_change(const World& world, const ScanLedger& ledger) {
-    return world.pool.pages_set_aside() + ledger[Fate::busy] + ledger[Fate::dirty] + ledger[Fate::not_written] + ledger[Fate::referenced] +
-               ledger[Fate::activated] !=
+    return world.pool.pages_set_aside() + ledger[Fate::busy] + ledger[Fate::dirty] + ledger[Fate::not_written] +
+               ledger[Fate::referenced] + ledger[Fate::activated] !=
            0;
 }
 

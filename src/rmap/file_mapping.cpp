@@ -204,7 +204,7 @@ void FileMapping::let_go() {
     do { // a page that reclaim has just taken out of the table may not be counted out yet
         cut_cache(0);
         objr_cond_resched();
-    } while (cached_.load() != 0);
+    } while (cached_.load() != 0 || swapped_.load() != 0);
     if (objr_backing* writer = this->writer(); writer && writer != reader_) {
         objr_backing_put(writer);
     }
@@ -272,6 +272,21 @@ Result<Page*> FileMapping::get_locked_page(u64 pgoff, FrameReserve& frames, bool
             }
             page->unlock();
             world_.pool.put(*page);
+            continue;
+        }
+        SwapEntry entry{};
+        if (u64 at = pgoff; swapped_from(at, entry, pgoff)) {
+            Result<Page*> back = get_swapped_locked(pgoff, entry, frames);
+            if (!back && back.error().value != OBJR_ENOENT) {
+                return back;
+            }
+            if (back) {
+                if (read) {
+                    *read = true;
+                }
+                return back;
+            }
+            objr_cond_resched();
             continue;
         }
         Page* page = OBJR_TRY(frames.allocate_locked());

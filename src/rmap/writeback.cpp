@@ -5,6 +5,7 @@
 // clean and copied under its lock, and written from the copy with no lock held but writeback_, which no fault takes. fsync, truncate
 // and the last close wait for writeback_; the background only tries it.
 #include "objrmap/file_mapping.h"
+#include "objrmap/frames.h"
 #include "objrmap/rmap.h"
 #include "objrmap/world.h"
 
@@ -240,8 +241,13 @@ Status FileMapping::truncate(u64 size) {
     if (!writable()) {
         return Errno{OBJR_EACCES};
     }
+    FrameReserve frames(world_, Patience::reclaim);
+    return with_frames(frames, [&] { return try_truncate(size, frames); });
+}
+
+Status FileMapping::try_truncate(u64 size, FrameReserve& frames) {
     Guard guard(writeback_);
-    clear_tail(size);
+    OBJR_TRY_STATUS(clear_tail(size, frames));
     // The size first: a fault that comes later sees it, one that came before is waited for below.
     if (objr_backing* writer = this->writer()) {
         OBJR_TRY_STATUS(Status::from_int(objr_backing_truncate(writer, size)));
@@ -254,23 +260,36 @@ Status FileMapping::truncate(u64 size) {
     return {};
 }
 
-// A file is about to grow to size: what has been written behind its end, in its last page, does not come with it.
-void FileMapping::clear_tail(u64 size) {
-    const u64 end = this->size();
-    if (size <= end || (end & (kPageSize - 1)) == 0) {
-        return;
+// A file is about to grow to size: what has been written behind its end, in its last page, does not come with it. That of an object may
+// be in the swap space, also when the object is about to be cut there: it comes in, and what leaves again is cleared. EIO,
+// EHWPOISON, ENOBUFS: it cannot; nothing has changed.
+Status FileMapping::clear_tail(u64 size, FrameReserve& frames) {
+    const u64 end = kind_ == Kind::object ? min(size, this->size()) : this->size();
+    if ((end & (kPageSize - 1)) == 0 || (kind_ == Kind::file && size <= end)) {
+        return {};
     }
+    const u64 pgoff = end >> kPageShift;
     SharedGuard quiesce(world_.quiesce);
-    if (Page* page = find_page(end >> kPageShift)) {
-        {
-            PageLock lock(*page);
-            if (page->mapping() == MappingWord::file(this)) {
-                page_mkclean(world_, *page);
-                clear_beyond_locked(*page, end);
-            }
+    for (bool cleared = false; !cleared && pages_.taken(pgoff);) {
+        SwapEntry entry{};
+        u64 at = pgoff;
+        const bool swapped = swapped_from(at, entry, pgoff);
+        Page* page = swapped ? OBJR_TRY(get_locked_page(pgoff, frames)) : find_page(pgoff);
+        if (!page) {
+            continue; // it is on its way
         }
+        if (!swapped) {
+            page->lock();
+        }
+        cleared = page->mapping() == MappingWord::file(this);
+        if (cleared) {
+            page_mkclean(world_, *page);
+            clear_beyond_locked(*page, end);
+        }
+        page->unlock();
         world_.pool.put(*page);
     }
+    return {};
 }
 
 // Bytes of a page that are at or behind the end of the file.
@@ -355,6 +374,8 @@ void FileMapping::cut_cache(u64 size) {
         world_.pool.put(*page);
         objr_cond_resched();
     }
+    drop_swapped((size + kPageSize - 1) >>
+                 kPageShift); // last: a page may have left meanwhile, and none that has comes back
 }
 
 } // namespace objr

@@ -36,6 +36,12 @@ void objr_xa_replace(void *xa, objr_u64 index, void *entry)
 	WARN_ON(xa_is_err(xa_store(xa, index, entry, GFP_NOWAIT)));
 }
 
+int objr_xa_cmpxchg(void *xa, objr_u64 index, void *old, void *entry)
+{
+	/* Likewise. */
+	return xa_cmpxchg(xa, index, old, entry, GFP_NOWAIT) == old;
+}
+
 void objr_xa_erase(void *xa, objr_u64 index)
 {
 	xa_erase(xa, index);
