@@ -46,9 +46,10 @@ private:
             return;
         }
         world_.pool.get(target_);
-        place.table.set(place.address, present_entry(vma, pte));
+        const Pte present = present_entry(vma, pte);
+        place.table.set(place.address, present);
         rmap_map_after_migration(world_, target_, vma, place, pte);
-        if (vma.has(VmFlag::locked)) {
+        if (present.locked()) { // the Vma's flag may have changed since
             rmap_mlock(world_, target_);
         }
         vma.mm->resident_add(1);
