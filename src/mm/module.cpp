@@ -108,9 +108,7 @@ int objr_mm_fault(objr_mm* mm, objr_u64 address, objr_u32 fault, objr_u32 vm_fla
 
 int objr_too_dirty(objr_world* world) { return too_dirty(world_of(world)) ? 1 : 0; }
 
-int objr_wait_for_writeback(objr_world* world) {
-    return wait_for_writeback(world_of(world)).as_int();
-}
+int objr_wait_for_writeback(objr_world* world) { return wait_for_writeback(world_of(world)).as_int(); }
 
 int objr_mm_access(objr_mm* mm, objr_u64 address, void* data, objr_u32 len, int write) {
     Status status = mm_of(mm).access(Vaddr(address), data, len, write != 0 ? Access::write : Access::read);
