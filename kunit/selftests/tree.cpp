@@ -77,35 +77,36 @@ void Coordinator::complain(const std::string& what) {
     snprintf(board().failure, sizeof(board().failure), "%s", what.c_str());
 }
 
-// What all want together: a fifth of the pool's size in each store, the rest in private pages. Relatives share some of these,
-// so that a member gets a third more than its share.
+// What all want together: half of the pool's size in the object, a fifth in the file, the rest in private pages. Relatives share some
+// of these, so that a member gets a third more than its share.
 bool Coordinator::set_up() {
     const size_t pool = objr::stat("pool_pages");
     const auto wanted = static_cast<size_t>(options_.multiple * static_cast<double>(pool));
-    const size_t store_pages = std::max<size_t>(pool / 5, 16);
-    const size_t shared_bytes = kStores * store_pages * sizeof(SharedPage);
+    const size_t object_pages = std::max<size_t>(pool / 2, 16);
+    const size_t file_pages = std::max<size_t>(pool / 5, 16);
+    const size_t shared_bytes = (object_pages + file_pages) * sizeof(SharedPage);
     board_bytes_ = (sizeof(Board) + 63) / 64 * 64 + shared_bytes;
     void* memory = mmap(nullptr, board_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) return false;
     board_ = static_cast<Board*>(memory);
     auto* pages = reinterpret_cast<SharedPage*>(static_cast<char*>(memory) + board_bytes_ - shared_bytes);
-    for (unsigned store = 0; store < kStores; ++store) {
-        board().pages[store] = store_pages;
-        board().shared[store] = pages + store * store_pages;
-    }
+    board().pages[kObject] = object_pages;
+    board().shared[kObject] = pages;
+    board().pages[kFile] = file_pages;
+    board().shared[kFile] = pages + object_pages;
     board().pool = pool;
     board().seed = options_.seed;
     board().processes = options_.processes;
-    board().view_pages = store_pages / 4;
-    const size_t own = (wanted - std::min(wanted, kStores * store_pages)) * 4 / 3 / options_.processes;
+    board().view_pages = file_pages / 4;
+    const size_t own = (wanted - std::min(wanted, object_pages + file_pages)) * 4 / 3 / options_.processes;
     board().own_chunks = std::max<size_t>(1, (own + kChunkPages - 1) / kChunkPages);
     snprintf(board().file, sizeof(board().file), "%s", options_.file.c_str());
 
     const int file = open(board().file, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    const bool made = file >= 0 && ftruncate(file, static_cast<off_t>(store_pages * kPage)) == 0;
+    const bool made = file >= 0 && ftruncate(file, static_cast<off_t>(file_pages * kPage)) == 0;
     if (file >= 0) close(file);
     object_ = objr::open_device();
-    return made && object_ >= 0 && objr::bind_object(object_, kObjectName, store_pages * kPage, OBJRMAP_CREATE) == 0;
+    return made && object_ >= 0 && objr::bind_object(object_, kObjectName, object_pages * kPage, OBJRMAP_CREATE) == 0;
 }
 
 // ---- who comes and goes

@@ -35,7 +35,7 @@ Status FileMapping::move_to_swap_locked(Page& page) {
     const SwapEntry entry = SwapSpace::entry_of(page);
     world.swap.duplicate(entry);
     swapped_.fetch_add(1);
-    pages_.object_to_number(page.index, &page, entry.word());
+    OBJR_WARN_ON(!pages_.object_to_number(page.index, &page, entry.word()));
     page.set_mapping(MappingWord::anon(nullptr));
     world.counters.sub(Count::file_pages);
     cached_.fetch_sub(1); // the last access, see drop_page_locked
