@@ -27,12 +27,13 @@ double now() {
 
 void fail(Board& board, const char* format, ...) {
     int none = 0;
-    if (__atomic_compare_exchange_n(&board.failed, &none, 1, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+    if (__atomic_compare_exchange_n(&board.failing, &none, 1, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
         const int used = snprintf(board.failure, sizeof(board.failure), "process %d: ", getpid());
         va_list arguments;
         va_start(arguments, format);
         vsnprintf(board.failure + used, sizeof(board.failure) - static_cast<size_t>(used), format, arguments);
         va_end(arguments);
+        __atomic_store_n(&board.failed, 1, __ATOMIC_SEQ_CST); // now that it is said: who sees this kills us
     }
     _exit(1);
 }
@@ -319,7 +320,7 @@ Outcome Coordinator::run() {
     if (!board().failed) check_file();
     check_remains();
     objr::switch_scheme(scheme);
-    Outcome outcome{board().failed ? board().failure : "", summary()};
+    Outcome outcome{board().failed || board().failing ? std::string("failed: ") + board().failure : "", summary()};
     munmap(board_, board_bytes_);
     return outcome;
 }

@@ -66,7 +66,7 @@ struct SharedPage {
 enum StoreKind { kObject, kFile, kStores };
 
 struct Board {
-    int stop, failed;
+    int stop, failing, failed; // failing: somebody is writing `failure`; failed: it is there
     char failure[900];
     Seat seats[kSeats]; // the last ones are the tormentors'
     uint64_t born; // processes so far
