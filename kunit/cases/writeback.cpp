@@ -290,6 +290,33 @@ OBJR_TEST(file_errors_once_per_descriptor) {
     OBJR_EXPECT_EQ(objr_object_error_check(object, &two), 0);
 }
 
+// Who is killed while it writes fails nobody else: what it has not written comes again, and that is no error of the file.
+OBJR_TEST(file_write_by_a_killed_process_is_no_error) {
+    TestWorld world(test);
+    MemoryFile memory(test, "killed", 8 * kPageSize);
+    Object first(memory.open(*world, true));
+    Process a(test, world);
+    OBJR_ASSERT(first.get() && a.map(0, 8, kShared, first.get(), 0));
+    auto* object = reinterpret_cast<objr_object*>(first.get());
+    u64 one = objr_object_error_sample(object);
+    for (u64 page = 0; page < 8; page++) {
+        a.store(page, 1 + page);
+    }
+    const u32 before = writes(memory);
+    objr_memory_file_fail(memory.get(), OBJR_MEMORY_WRITE, OBJR_EINTR, 2);
+    OBJR_EXPECT_EQ(objr_object_sync(object, 0, ~0ull, 0), -OBJR_EINTR);
+    OBJR_EXPECT_EQ(writes(memory), before + 3); // and it does not try the others
+    OBJR_EXPECT_EQ(first->dirty_pages(), 6);
+    objr_memory_file_fail(memory.get(), OBJR_MEMORY_WRITE, 0, 0);
+    objr_memory_file_fail(memory.get(), OBJR_MEMORY_SYNC, OBJR_EINTR, 0);
+    OBJR_EXPECT_EQ(objr_object_sync(object, 0, ~0ull, 0), -OBJR_EINTR);
+    objr_memory_file_fail(memory.get(), OBJR_MEMORY_SYNC, 0, 0);
+    OBJR_EXPECT_EQ(objr_object_sync(object, 0, ~0ull, 0), 0);
+    OBJR_EXPECT_EQ(objr_object_error_check(object, &one), 0);
+    OBJR_EXPECT_EQ(world->counters.sum(Count::write_errors), 0);
+    OBJR_EXPECT_EQ(memory.word(7), 8);
+}
+
 // ---- the end of a file under mappings
 
 OBJR_TEST(spec_U6_nothing_behind_the_end_comes_back) {

@@ -68,9 +68,13 @@ Status FileMapping::write_out_page(u64 pgoff) {
     return write_pages(pgoff, pgoff, 1, 1).first_error;
 }
 
-// For every descriptor's next fsync. That the kernel had no memory for the attempt is no error of the file: it comes again.
+// Who has tried it is being killed: the next one may succeed.
+static bool interrupted(Status status) { return !status && status.error().value == OBJR_EINTR; }
+
+// For every descriptor's next fsync. That the kernel had no memory for the attempt, or that who made it is being killed, is no error of the
+// file: it comes again.
 void FileMapping::note_failure(Status status) {
-    if (status.error().value != OBJR_ENOMEM) {
+    if (status.error().value != OBJR_ENOMEM && !interrupted(status)) {
         note_error(status.error().value);
     }
 }
@@ -124,20 +128,21 @@ FileMapping::Written FileMapping::write_pages(u64 first, u64 last, u64 most, u32
     }
     writing_.store(1);
     u64& pgoff = written.next;
-    while (written.pages < most && written.failures < most_failures && clean_next(pgoff, last, copy)) {
+    bool ended = false;
+    while (!ended && written.pages < most && written.failures < most_failures && clean_next(pgoff, last, copy)) {
         if (Status status = write_copy(pgoff, copy); status) {
             written.pages++;
         } else {
             SharedGuard quiesce(world_.quiesce);
             make_dirty(pgoff);
             note_failure(status);
-            world_.counters.add(Count::write_errors);
+            world_.counters.add(Count::write_errors, interrupted(status) ? 0 : 1);
             written.first_error = written.failures++ == 0 ? status : written.first_error;
+            ended = interrupted(status);
         }
         in_write_.store(~0ull);
-        if (pgoff++ == last) {
-            break;
-        }
+        ended = ended || pgoff == last;
+        pgoff++;
     }
     writing_.store(0);
     objr_free_pages(copy, 0);

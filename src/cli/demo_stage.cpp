@@ -1,28 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0
-//
-// How the demo speaks: sentences, answers as tables, graphs as trees. What must be true for it to go on.
-#ifndef OBJRMAP_CLI_NARRATOR_H
-#define OBJRMAP_CLI_NARRATOR_H
+#include "demo_stage.h"
 
 #include <cstdarg>
 
-#include "client.h"
+namespace demo {
 
-namespace narrator {
+// ---- the narrator -------------------------------------------------------------------------------------------------
 
-using objr::Answer;
-using objr::kPage;
+namespace {
 
-inline bool colour; // on a terminal
-inline bool framed; // graphs come out in full, between frames, for the caller of the demo
+bool colour, framed;
 
-inline const char* on(const char* code) { return colour ? code : ""; }
-inline const char* bold() { return on("\033[1m"); }
-inline const char* dim() { return on("\033[2m"); }
-inline const char* green() { return on("\033[32m"); }
-inline const char* plain() { return on("\033[0m"); }
+const char* on(const char* code) { return colour ? code : ""; }
 
-__attribute__((format(printf, 1, 2))) inline void say(const char* format, ...) {
+} // namespace
+
+void use_colour() { colour = true; }
+void use_frames() { framed = true; }
+const char* bold() { return on("\033[1m"); }
+const char* dim() { return on("\033[2m"); }
+const char* green() { return on("\033[32m"); }
+const char* plain() { return on("\033[0m"); }
+
+void say(const char* format, ...) {
     va_list arguments;
     va_start(arguments, format);
     vprintf(format, arguments);
@@ -31,40 +31,54 @@ __attribute__((format(printf, 1, 2))) inline void say(const char* format, ...) {
     fflush(stdout);
 }
 
-inline void headline(int number, const char* text) { say("\n%s%d. %s%s", bold(), number, text, plain()); }
+void headline(int number, const char* text) { say("\n%s%d. %s%s", bold(), number, text, plain()); }
 
-[[noreturn]] inline void give_up(const std::string& what) {
+void give_up(const std::string& what) {
     fflush(stdout);
     fprintf(stderr, "demo: %s\n", what.c_str());
     _exit(1);
 }
 
-// What must be for the demonstration to be true.
-inline void must(bool condition, const char* what) {
+void must(bool condition, const char* what) {
     if (!condition)
         give_up(std::string("this should not happen: ") + what +
                 (errno ? std::string(" (") + strerror(errno) + ")" : ""));
 }
-#define MUST(condition) must(condition, #condition)
 
-inline void* map(int device, size_t pages) {
+// ---- asking -------------------------------------------------------------------------------------------------------
+
+namespace {
+
+void show_asking(const char* file, const std::string& words) {
+    say("%s   # echo '%s' > %s; cat %s%s", dim(), words.c_str(), file, file, plain());
+}
+
+} // namespace
+
+void* map(int device, size_t pages) {
     void* memory = objr::map(device, pages * kPage);
     if (memory == MAP_FAILED) give_up(std::string("mmap: ") + strerror(errno));
     return memory;
 }
 
-// ---- showing answers ----------------------------------------------------------------------------------------------
-
-inline Answer query(const std::string& selector) {
+Answer query(const std::string& selector) {
     const std::string text = objr::ask("query", selector);
     const auto answers = objr::parse_answers(text);
     if (answers.size() != 1) give_up("query " + selector + " answered: " + text);
     return answers[0];
 }
 
-// The answer as a table: one line for each mapping.
-inline void show(const std::string& selector, const Answer& answer) {
-    say("%s   # echo '%s' > query; cat query%s", dim(), selector.c_str(), plain());
+std::string refused_query(const std::string& selector) {
+    std::string text = objr::ask("query", selector);
+    if (text.rfind("error ", 0) != 0) give_up("query " + selector + " answered: " + text);
+    text.pop_back();
+    show_asking("query", selector);
+    say("   %s", text.c_str());
+    return text;
+}
+
+void show(const std::string& selector, const Answer& answer) {
+    show_asking("query", selector);
     const std::string& kind = answer.page.at("kind");
     say("   page %s (frame %s), %s, %zu mapping%s:", answer.page.at("index").c_str(), answer.page.at("pfn").c_str(),
         kind == "file"   ? answer.page.at("object").c_str()
@@ -81,18 +95,33 @@ inline void show(const std::string& selector, const Answer& answer) {
     }
 }
 
-// A command that must be carried out on one page; its line is shown, and what it says about the page comes back.
-inline objr::Fields order(const std::string& words) {
+Result command(const std::string& words) {
+    show_asking("command", words);
     int error = 0;
     const std::string text = objr::ask("command", words, &error);
-    if (error) give_up("command " + words + ": " + strerror(error) + ": " + text);
-    const std::string line = objr::lines_of(text).at(0);
-    say("%s   # echo '%s' > command; cat command%s", dim(), words.c_str(), plain());
-    say("   %s", line.c_str());
-    return objr::fields_of(line);
+    if (error) give_up(words + " answered: " + text + " (" + strerror(error) + ")");
+    Result result;
+    for (const std::string& line : objr::lines_of(text)) {
+        if (line.rfind("mapper ", 0) == 0)
+            result.mappers.push_back(objr::fields_of(line));
+        else
+            result.fields = objr::fields_of(line);
+    }
+    return result;
 }
 
-// ---- the graph ----------------------------------------------------------------------------------------------------
+void must_be_empty(uint64_t pages) {
+    uint64_t free = 0;
+    for (int tries = 0; tries < 5000 && free != pages; ++tries) {
+        free = objr::stat("free_pages");
+        if (free != pages) usleep(1000);
+    }
+    MUST(free == pages);
+}
+
+// ---- graphs -------------------------------------------------------------------------------------------------------
+
+namespace {
 
 // Nodes with their labels and edges, from DOT as `graph` writes it: one statement a line.
 struct Graph {
@@ -152,13 +181,33 @@ struct Graph {
     }
 };
 
-// A picture for later: the caller of the demo takes what stands between the frames.
-inline std::string picture(const char* name, const std::string& selector) {
+} // namespace
+
+void print_graph(const std::string& dot) { Graph(dot).print(); }
+
+std::string picture(const char* name, const std::string& selector) {
     const std::string dot = objr::ask("graph", selector);
     if (framed) say("@@dot %s\n%s@@end", name, dot.c_str());
     return dot;
 }
 
-} // namespace narrator
+// ---- the processes on stage ---------------------------------------------------------------------------------------
 
-#endif // OBJRMAP_CLI_NARRATOR_H
+namespace {
+
+std::vector<std::unique_ptr<objr::Actor>> stage;
+
+} // namespace
+
+objr::Actor& enter(const char* name, const std::function<void(objr::Actor&)>& part) {
+    stage.push_back(std::make_unique<objr::Actor>(part, name));
+    return *stage.back();
+}
+
+void all_leave() {
+    for (auto& actor : stage)
+        MUST(actor->finish());
+    stage.clear();
+}
+
+} // namespace demo
