@@ -16,8 +16,8 @@
 // Errors: one of a write that nobody waited for, or that somebody else waited for, is in errors(). A descriptor takes a sample when it
 // is bound and asks with it at each fsync, so that it hears of each error once, and of one of its own fsync only there.
 //
-// Ownership: counted twice. Users are the descriptors bound to it (objr_object) and the Vmas: the last one writes back what is dirty
-// and takes it out of the table of files; a descriptor outlives its Vmas, so this never happens under an mmap_lock. Who looks at
+// Ownership: counted twice. Users are the descriptors bound to it (objr_object) and the Vmas: the last one writes back what is dirty,
+// drops what an object has, and takes it out of the table of files; a descriptor outlives its Vmas, so this never happens under an mmap_lock. Who looks at
 // files, or writes them back in the background, only holds the object: it keeps memory and pages, and no user waits for it.
 // Locking: fields say it. pages_ is a table with a lock of its own; a page enters locked, and leaves under its page lock.
 #pragma once
@@ -150,6 +150,7 @@ private:
     Mm* next_mapper(u64 first, u32 after);
     u64 zap_beyond(Mm& mm, u64 first);
     void cut_cache(u64 size);
+    void drop_all();
     void destroy();
 
     World& world_;

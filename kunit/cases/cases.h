@@ -300,6 +300,8 @@
 	CASE(spec_U6_object_cut_while_out) \
 	CASE(spec_U6_object_cut_within_a_page_that_is_out) \
 	CASE(object_goes_with_what_is_out) \
+	CASE(object_that_is_held_goes_with_what_is_out) \
+	CASE(spec_U5_pageout_to_a_file) \
 	CASE(object_swap_off) \
 	CASE(object_willneed_and_swapin) \
 	CASE(object_page_fails_on_its_way_out) \

@@ -291,6 +291,44 @@ OBJR_TEST(object_goes_with_what_is_out) {
     OBJR_EXPECT_EQ(world.used_pages(), 0);
 }
 
+// It has no user any more, and somebody looks at it: what it had is gone, and verify agrees.
+OBJR_TEST(object_that_is_held_goes_with_what_is_out) {
+    TestWorld world(test);
+    Object object(test, world, "held", 4);
+    Process a(test, world);
+    OBJR_ASSERT(a.alive() && a.map(0, 4, kShared, object.get(), 0));
+    for (u64 n = 0; n < 4; n++) {
+        a.store(n, n);
+    }
+    send_out_all(test, world, *object.get(), 4);
+    u64 id = 0;
+    FileMapping* held = world->hold_file_from(id);
+    OBJR_ASSERT(held == object.get());
+    a.exit();
+    object.close();
+    world.verify();
+    OBJR_EXPECT_EQ(world->swap.used(), 0);
+    OBJR_EXPECT_EQ(world->counters.sum(Count::file_mappings), 0);
+    held->let_go();
+}
+
+OBJR_TEST(spec_U5_pageout_to_a_file) {
+    SwapFile file(test);
+    TestWorld world(test, file.params());
+    Object object(test, world, "filed", 40);
+    Process a(test, world);
+    OBJR_ASSERT(a.alive() && a.map(0, 40, kShared, object.get(), 0) && a.map(40, 80));
+    for (u64 n = 0; n < 80; n++) {
+        a.store(n, n);
+    }
+    OBJR_EXPECT(a.mm().advise(at(0), at(80), Advice::pageout));
+    OBJR_EXPECT_EQ(world.used_pages(), 0);
+    OBJR_EXPECT_EQ(world->swap.used(), 80);
+    for (u64 n = 0; n < 80; n++) {
+        OBJR_EXPECT_EQ(a.load(n), n);
+    }
+}
+
 // ---- brought in
 
 OBJR_TEST(object_swap_off) {

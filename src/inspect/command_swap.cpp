@@ -12,7 +12,8 @@ const char* why_not_in(s32 error) {
     case OBJR_ENOENT: return "nothing is swapped out there";
     case OBJR_ENOMEM: return "the pool has no free page, or the kernel no memory: free some";
     case OBJR_EIO: return "its slot cannot be read: the kernel's log says which";
-    case OBJR_EHWPOISON: return "the memory of its page has failed, and what it had is lost: unmap it";
+    case OBJR_EHWPOISON:
+        return "the memory of its page has failed, and what it had is lost: unmap it, or cut it off its object";
     case OBJR_EINTR: return "interrupted";
     case OBJR_EAGAIN: return "slots are in use that no page table and no object names: ask again";
     default: return "unexpected error";

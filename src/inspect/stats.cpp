@@ -26,7 +26,6 @@ private:
 
 using namespace objr;
 
-// Names of the interface that have no subject yet (migration) are there with their true value, 0.
 extern "C" void objr_show_stats(objr_world* opaque, objr_out* out) {
     const World& world = world_of(opaque);
     const SwapStore::Usage swap = world.swap.usage();

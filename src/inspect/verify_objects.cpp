@@ -79,7 +79,7 @@ bool Verifier::check_file(FileMapping& file) {
     }
     u64 swapped = 0;
     SwapEntry entry{};
-    for (u64 pgoff = 0; file.swapped_from(pgoff, entry); pgoff++) {
+    for (u64 pgoff = 0; swapped < file.swapped_pages() + 1 && file.swapped_from(pgoff, entry); pgoff++) {
         if (file.kind() != FileMapping::Kind::object || entry.type != 0 || entry.offset >= world_.swap.slots()) {
             return OBJR_BAD(
                 "F6: file %u has the swap entry 0x%llx at pgoff 0x%llx, of a slot that there is not, or it is "

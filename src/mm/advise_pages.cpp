@@ -104,26 +104,36 @@ void make_cold(World& world, Page& page) {
     }
 }
 
-// Unmapped and out of memory, if it is clean or goes to swap. A file that must write it first is returned, with a use of it.
-FileMapping* take_out(World& world, Page& page) {
+// What must be written before it can go.
+struct Unwritten {
+    struct {
+        FileMapping* file; // used; nullptr: to the swap file
+        u64 pgoff;
+        SwapEntry entry;
+    } pages[Found::kMost];
+    u32 count = 0;
+};
+
+// Unmapped and out of memory; or it must be written first.
+void take_out(World& world, Page& page, Unwritten& unwritten) {
     PageLock lock(page);
     if (page.mappings() != 1) {
-        return nullptr;
+        return;
     }
     FileMapping* file = page.mapping().file_mapping();
+    const bool real = file && file->kind() == FileMapping::Kind::file;
+    const u64 pgoff = page.index;
     WalkCost cost;
-    const UnmapResult result = unmap_page(world, page, UnmapMode::take_used, cost);
-    if (result.answer != Unmapped::success || !file) {
-        return nullptr;
+    UnmapResult result = unmap_page(world, page, UnmapMode::take_used, cost);
+    if (result.answer == Unmapped::success && file && !real) {
+        result = swap_out_object_page(world, page);
     }
-    if (file->kind() == FileMapping::Kind::object) {
-        swap_out_object_page(world, page);
-        return nullptr;
+    if (result.why == Refusal::to_be_written) {
+        unwritten.pages[unwritten.count++] = {nullptr, 0, result.entry};
+    } else if (result.answer == Unmapped::success && real && !file->evict_locked(page) &&
+               page.has(PageFlag::maybe_dirty) && file->try_get()) {
+        unwritten.pages[unwritten.count++] = {file, pgoff, {}};
     }
-    if (file->evict_locked(page)) {
-        return nullptr;
-    }
-    return page.has(PageFlag::maybe_dirty) && file->try_get() ? file : nullptr;
 }
 
 } // namespace
@@ -164,15 +174,6 @@ Status Mm::cool_range(Vaddr start, Vaddr end) {
 
 namespace {
 
-// Pages of files that must be written before they can go.
-struct Unwritten {
-    struct {
-        FileMapping* file;
-        u64 pgoff;
-    } pages[Found::kMost];
-    u32 count = 0;
-};
-
 void write_and_evict(World& world, FileMapping& file, u64 pgoff) {
     if (!file.write_out_page(pgoff)) {
         return; // the next fsync says it
@@ -198,16 +199,18 @@ Status Mm::page_out_range(Vaddr start, Vaddr end) {
             start = next;
         }
         Unwritten unwritten;
-        OBJR_TRY_STATUS(for_own_pages(start, min(end, start + kStep), [&](Page& page) {
-            const u64 pgoff = page.index;
-            if (FileMapping* file = take_out(world_, page)) {
-                unwritten.pages[unwritten.count++] = {file, pgoff};
-            }
-        }));
+        const Status status =
+            for_own_pages(start, min(end, start + kStep), [&](Page& page) { take_out(world_, page, unwritten); });
         for (u32 i = 0; i < unwritten.count; i++) {
-            write_and_evict(world_, *unwritten.pages[i].file, unwritten.pages[i].pgoff);
-            unwritten.pages[i].file->put();
+            const auto& page = unwritten.pages[i];
+            if (page.file) {
+                write_and_evict(world_, *page.file, page.pgoff);
+                page.file->put();
+            } else {
+                static_cast<void>(write_out(world_, page.entry)); // else its page stays
+            }
         }
+        OBJR_TRY_STATUS(status);
     }
     return {};
 }

@@ -117,7 +117,7 @@ static Status swap_in_all(Mm& mm, SwapoffResult& result) {
 // What is cut off meanwhile needs not come back.
 static Status swap_in_object(FileMapping& object, SwapoffResult& result) {
     SwapEntry entry{};
-    for (u64 pgoff = 0; object.swapped_from(pgoff, entry); pgoff++) {
+    for (u64 pgoff = 0; object.swapped_pages() != 0 && object.swapped_from(pgoff, entry); pgoff++) {
         if (objr_fatal_signal_pending() != 0) {
             return Errno{OBJR_EINTR};
         }
@@ -155,15 +155,19 @@ static Status swap_in_round(World& world, SwapoffResult& result) {
 // An entry may move behind the walk, in mremap; one that fork copies is in an Mm that comes later. So it is walked again until no slot
 // is used. What is neither in page tables nor in objects is on its way somewhere.
 Status swapoff(World& world, SwapoffResult& result) {
-    constexpr u32 kPatience = 1000; // walks that find nothing, although there is something
+    constexpr u32 kPatience = 250; // ticks in which nothing changes, although there is something
     Status status;
     world.swap.set_enabled(false);
     for (u32 futile = 0; status && world.swap.used() != 0; objr_cond_resched()) {
         const u64 before = result.pages;
+        const u64 used = world.swap.used();
         status = swap_in_round(world, result);
-        futile = result.pages == before ? futile + 1 : 0;
-        if (futile == kPatience) {
+        if (result.pages != before || world.swap.used() < used) {
+            futile = 0;
+        } else if (++futile == kPatience) {
             status = Errno{OBJR_EAGAIN};
+        } else {
+            objr_sleep_a_tick();
         }
     }
     if (!status) {

@@ -188,23 +188,33 @@ void FileMapping::put() {
         // Only now is it certain that nobody makes it dirty any more: it is looked up under the lock that is held.
         const bool written = status && dirty_.load() == 0 && writing_.load() == 0;
         if (written || failures >= kAttempts || OBJR_WARN_ON(rounds == kMostRounds)) {
-            world_.files.erase(id_);
-            world_.counters.sub(Count::file_mappings);
-            break;
+            break; // nobody can come to use it any more
         }
         refs_.store(1);
     }
+    if (kind_ == Kind::object) {
+        drop_all(); // as long as the verifier finds it: its swap entries count
+    }
+    {
+        Guard guard(world_.registry);
+        world_.files.erase(id_);
+        world_.counters.sub(Count::file_mappings);
+    }
     let_go();
+}
+
+void FileMapping::drop_all() {
+    do { // a page that reclaim has just taken out of the table may not be counted out yet
+        cut_cache(0);
+        objr_cond_resched();
+    } while (cached_.load() != 0 || swapped_.load() != 0);
 }
 
 void FileMapping::let_go() {
     if (holders_.fetch_sub(1) > 1) {
         return;
     }
-    do { // a page that reclaim has just taken out of the table may not be counted out yet
-        cut_cache(0);
-        objr_cond_resched();
-    } while (cached_.load() != 0 || swapped_.load() != 0);
+    drop_all();
     if (objr_backing* writer = this->writer(); writer && writer != reader_) {
         objr_backing_put(writer);
     }
@@ -276,12 +286,16 @@ Result<Page*> FileMapping::get_locked_page(u64 pgoff, FrameReserve& frames, bool
         }
         SwapEntry entry{};
         if (u64 at = pgoff; swapped_from(at, entry, pgoff)) {
+            Page* cached = world_.swap.find_page(entry);
+            if (cached) {
+                world_.pool.put(*cached);
+            }
             Result<Page*> back = get_swapped_locked(pgoff, entry, frames);
             if (!back && back.error().value != OBJR_ENOENT) {
                 return back;
             }
             if (back) {
-                if (read) {
+                if (read && !cached) {
                     *read = true;
                 }
                 return back;

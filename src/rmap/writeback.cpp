@@ -300,7 +300,7 @@ Status FileMapping::clear_tail(u64 size, FrameReserve& frames) {
 // Bytes of a page that are at or behind the end of the file.
 void FileMapping::clear_beyond_locked(Page& page, u64 size) {
     const u64 start = page.index << kPageShift;
-    if (start < size && size - start < kPageSize) {
+    if (start < size && size - start < kPageSize && !page.has(PageFlag::poisoned)) {
         __builtin_memset(static_cast<u8*>(world_.pool.address(page)) + (size - start), 0, kPageSize - (size - start));
     }
 }
