@@ -17,7 +17,8 @@
 // is bound and asks with it at each fsync, so that it hears of each error once, and of one of its own fsync only there.
 //
 // Ownership: counted twice. Users are the descriptors bound to it (objr_object) and the Vmas: the last one writes back what is dirty,
-// drops what an object has, and takes it out of the table of files; a descriptor outlives its Vmas, so this never happens under an mmap_lock. Who looks at
+// drops what an object has, and takes it out of the table of files; a descriptor outlives its Vmas, so this never happens under an
+// mmap_lock. Who looks at
 // files, or writes them back in the background, only holds the object: it keeps memory and pages, and no user waits for it.
 // Locking: fields say it. pages_ is a table with a lock of its own; a page enters locked, and leaves under its page lock.
 #pragma once

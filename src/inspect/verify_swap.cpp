@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-// The verifier's look at the swap space: swap PTEs (and entries in objects, which verify_objects.cpp counts) against the counts of slots, slots against the pages of the swap cache.
+// The verifier's look at the swap space: swap PTEs, and entries in objects, which verify_objects.cpp counts, against the counts of
+// slots; slots against the pages of the swap cache.
 #include "verify.h"
 
 namespace objr {
