@@ -50,6 +50,8 @@ struct UnmapResult {
 // migration entry, the file offset in a nonlinear Vma, or nothing.
 UnmapResult try_to_unmap(World& world, Page& page, UnmapMode mode, WalkCost& cost);
 
+// A page in use, locked: does it leave memory for the swap space? A file's goes back to its file.
+bool goes_to_swap(const Page& page);
 // What `unmap` of debugfs does with a page: the whole way out. An anonymous page gets a slot, is unmapped, written and leaves the
 // swap cache, so that its frame is free when the caller lets go of it. A file's page is unmapped and stays in the page cache.
 // If the store is a file it ends with SUCCESS and to_be_written.

@@ -53,8 +53,8 @@ public:
     u64 used() const { return used_.load(); } // slots that are not free
     bool has_room() const { return enabled() && used() < slots(); } // at this instant
     SwapStore::Usage usage() const; // of the store, and in bytes the tables here
-    // Swap-off: no slot is given out any more. Any context.
-    void set_enabled(bool enabled) { enabled_.store(enabled); }
+    // Swap-off: from when this returns no slot is given out. Any context.
+    void set_enabled(bool enabled);
     bool enabled() const { return enabled_.load(); }
 
     // ---- swap PTEs

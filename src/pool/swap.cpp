@@ -71,9 +71,14 @@ void SwapSpace::free_slot(SwapEntry entry) {
         Guard guard(lock_);
         slot = {};
         free_.give(entry.offset);
+        used_.fetch_sub(1);
     }
-    used_.fetch_sub(1);
     counters_->sub(Count::swapped_pages);
+}
+
+void SwapSpace::set_enabled(bool enabled) {
+    Guard guard(lock_);
+    enabled_.store(enabled);
 }
 
 // ---- swap PTEs
@@ -145,11 +150,12 @@ Status SwapSpace::add_to_cache_locked(Page& page) {
     OBJR_WARN_ON(!page.locked() || cached(page));
     pool_->get(page);
     u64 number = SlotMap::kNone;
-    if (store_ && enabled()) {
+    if (store_) {
         Guard guard(lock_);
-        number = free_.take();
+        number = enabled() ? free_.take() : SlotMap::kNone;
         if (number != SlotMap::kNone) {
             cells_[number] = {.page = &page, .state = State::used};
+            used_.fetch_add(1);
         }
     }
     if (number == SlotMap::kNone) {
@@ -158,7 +164,6 @@ Status SwapSpace::add_to_cache_locked(Page& page) {
     }
     page.private_word = SwapEntry{0, number}.word();
     page.set(PageFlag::swapcache);
-    used_.fetch_add(1);
     counters_->add(Count::swapped_pages);
     counters_->add(Count::swapcache_pages);
     return {};

@@ -86,11 +86,6 @@ Certificate certify_unmapped(World& world, const Page& page) { return Scan(world
 
 // ---- to swap, where there is no frame
 
-static bool goes_to_swap(const Page& page) {
-    const FileMapping* file = page.mapping().file_mapping();
-    return page.mapping().is_anon() || (file && file->kind() == FileMapping::Kind::object);
-}
-
 // Swap entries in place of migration entries; while the page is locked nobody comes past them. What fails leaves the page in the swap
 // cache, where faults find it.
 static Status revoke_to_swap(World& world, Page& page, RevokeResult& result) {

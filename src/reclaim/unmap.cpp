@@ -180,6 +180,11 @@ UnmapResult try_to_unmap(World& world, Page& page, UnmapMode mode, WalkCost& cos
     return result;
 }
 
+bool goes_to_swap(const Page& page) {
+    const FileMapping* file = page.mapping().file_mapping();
+    return page.mapping().is_anon() || (file && file->kind() == FileMapping::Kind::object);
+}
+
 // An anonymous page that is out of all page tables leaves memory: contents first. What the store does not take stays in the cache,
 // where a fault finds it.
 static void swap_out(World& world, Page& page, UnmapResult& result) {

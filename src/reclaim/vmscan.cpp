@@ -169,8 +169,7 @@ Fate Scan::look_at_locked(Page& page, Urgency urgency) {
     if (!file && (!page.mapping().is_anon() || (!page.mapped() && !SwapSpace::cached(page)))) {
         return Fate::busy; // it is new, or its last mapping has just gone
     }
-    const bool to_swap = !file || file->kind() == FileMapping::Kind::object;
-    if (to_swap && !SwapSpace::cached(page) && !world_.swap.has_room()) {
+    if (goes_to_swap(page) && !SwapSpace::cached(page) && !world_.swap.has_room()) {
         return Fate::no_swap; // without asking who has used it
     }
     if (file && page.has(PageFlag::maybe_dirty)) { // a write cleans it under those who map it
@@ -222,7 +221,7 @@ bool Scan::second_chance(Page& page, Fate& fate) {
 Fate Scan::take(Page& page, Urgency urgency) {
     WalkCost cost;
     const FileMapping* file = page.mapping().file_mapping();
-    const bool to_swap = !file || file->kind() == FileMapping::Kind::object;
+    const bool to_swap = goes_to_swap(page);
     if (to_swap && scanner_ != Scanner::daemon && !world_.swap.writes_at_once()) {
         return Fate::
             not_written; // a swap file takes nothing from a fault: its page is left where it is, for the daemon
