@@ -16,7 +16,8 @@ enum class Count : u32 {
     mappings, // present PTEs
     swapcache_pages, // pages in the swap cache
     locked_pages, // pages mapped by a locked Vma
-    swapped_pages, // slots of the swap space in use
+    swapped_pages, // slots of the swap space in use, but for those
+    swap_kept, // slots that are kept: see swap.h
     vmas,
     anon_vmas,
     anon_vma_chains,

@@ -7,7 +7,11 @@
 // points to it; it says so by PageFlag::swapcache and has its entry in private_word.
 //
 // States of a slot:   free -> (add_to_cache_locked) cached, count 0 -> (duplicate) cached, count n -> (write_locked) cached and
-//   stored -> (remove_from_cache_locked) stored -> (read_locked) cached and stored -> (release of the last) free.
+//   stored -> (remove_from_cache_locked) stored -> (read_locked) cached and stored -> (release of the last) cached, count 0 ->
+//   (settle_locked) free, or (keep_locked) kept -> (duplicate) cached, count n and stored, or (give_up_locked) free.
+//   Kept is the slot of a page that its users have back and have not written to since: should it leave memory again it needs not be
+//   written. That lasts until one of them writes, the page goes, or the slot is wanted: kept slots are counted apart from those in
+//   use, and are given up, wherever they are, before swap is said to be full.
 //   A cached page is newer than what is stored, or equal; it is what counts.
 //   While its contents are on their way to a file (begin_write_locked to end_write) a slot is not stored, and if its last entry goes
 //   meanwhile it is ending: it has neither page nor entries and is not given out before end_write.
@@ -22,9 +26,9 @@
 //   W1 slot.page == p <=> p has PageFlag::swapcache and the slot's entry; the cache has one reference of p.
 //   W2 count == swap PTEs with this entry, over all page tables.
 //   W3 a slot that is not free and has no cached page has count > 0, and is stored, or known to be lost (memory failure); or is ending.
-//   W4 a cached page has count > 0 whenever its page lock is free and no one has a reap() to do: with the last swap PTE the
-//      page leaves the cache, so that a page that is unmapped for good goes back to the pool.
-//   W5 a cached page whose count is > 0 is written by nobody: a mapping of it is not its only user.
+//   W4 a cached page has count > 0, or is mapped and kept, whenever its page lock is free and no one has a reap() or settle() to do:
+//      with the last swap PTE or the last mapping the page leaves the cache, so that one that is unmapped for good goes to the pool.
+//   W5 a cached page is written by nobody through a private mapping. A kept one is clean and its slot is stored.
 //
 // Ownership: the World's. The cache owns one reference of each cached page.
 // Locking: `lock_` guards slots and the map of those that are free. Membership in the cache changes under the page lock too: who holds that
@@ -50,7 +54,8 @@ public:
     // All slots should be free. Idempotent.
     void destroy();
     u64 slots() const { return slot_count_; }
-    u64 used() const { return used_.load(); } // slots that are not free
+    u64 used() const { return used_.load(); } // slots that are not free, but for those
+    u64 kept() const { return kept_.load(); } // that are kept
     bool has_room() const { return enabled() && used() < slots(); } // at this instant
     SwapStore::Usage usage() const; // of the store, and in bytes the tables here
     // Swap-off: from when this returns no slot is given out. Any context.
@@ -62,7 +67,7 @@ public:
     // One less; any context. True: it was the last and a page is cached: the caller owes a reap(entry), once it holds no
     // spin lock, or remove_from_cache_locked if it has that page locked. Without a cached page the slot is free at once.
     [[nodiscard]] bool release(SwapEntry entry);
-    // Take the cached page out of the cache if the count is still 0. Sleeps: no page lock is held.
+    // settle_locked for the cached page of this entry, if it has one. Sleeps: no page lock is held.
     void reap(SwapEntry entry);
     u32 count(SwapEntry entry) const; // any context
     // How many swap PTEs need this locked page.
@@ -73,6 +78,17 @@ public:
     Status add_to_cache_locked(Page& page);
     // The page is locked and cached. The caller has a reference of its own. Count 0: the slot is free after.
     void remove_from_cache_locked(Page& page);
+    // Who has taken the last swap PTE or the last mapping away: the locked page leaves the cache if it is there for nobody (W4).
+    void settle_locked(Page& page);
+    // The same for a page that is referenced; it is unmapped already. Sleeps: no page lock is held.
+    void settle(Page& page);
+    // page: locked, cached, mapped, with count 0. True: the slot is kept. False: swap is half full, or off, or the store lacks what
+    // the page has: the caller owes a settle_locked.
+    [[nodiscard]] bool keep_locked(Page& page);
+    // page: locked, about to be written by its only user. With count 0 it leaves the cache.
+    void give_up_locked(Page& page);
+    // Swap-off: no slot is kept. Sleeps: no page lock is held.
+    void give_up_all();
     // Memory failure: the cached page is locked, and newer than what is stored. It leaves the cache; whoever has the entry gets
     // EHWPOISON for it. The count is not 0.
     void lose_locked(Page& page);
@@ -117,13 +133,14 @@ public:
         bool ending;
         bool stored;
         bool lost;
+        bool kept;
         u32 count;
         Page* page;
     };
     Slot slot(u64 offset) const; // offset < slots()
 
 private:
-    enum class State : u8 { free, used, ending }; // ending: nobody's; by one thread it is made free
+    enum class State : u8 { free, used, kept, ending }; // ending: nobody's; by one thread it is made free
     struct Cell {
         Page* page; // the cached one
         u64 checksum; // of what is stored
@@ -137,6 +154,11 @@ private:
 
     Cell& cell(SwapEntry entry) const;
     bool end_locked(Cell& slot);
+    void use_again_locked(Cell& slot);
+    u64 take_slot(Page& page);
+    u64 next_kept_locked();
+    bool give_up(u32 wanted);
+    Status write_to_store(SwapEntry entry, const void* contents);
     void free_slot(SwapEntry entry);
     Status add_fresh_locked(Page& page, SwapEntry entry);
     Status fill(SwapEntry entry, Page& page);
@@ -148,7 +170,8 @@ private:
     Counters* counters_ = nullptr;
     SwapStore* store_ = nullptr; // immutable after create(); nullptr: no swap
     u64 slot_count_ = 0; // immutable after create()
-    Atomic<u64> used_{0};
+    Atomic<u64> used_{0}; // written under lock_, as kept_ is
+    Atomic<u64> kept_{0};
     Atomic<bool> enabled_{true};
     Atomic<u32> readahead_floor_{0};
 
@@ -158,6 +181,7 @@ private:
     mutable SpinLock lock_;
     Cell* cells_ = nullptr; // the table is immutable, its cells guarded by lock_
     SlotMap free_ OBJR_GUARDED_BY(lock_);
+    u64 kept_cursor_ OBJR_GUARDED_BY(lock_) = 0; // where the search for a kept slot goes on
 };
 
 } // namespace objr

@@ -57,6 +57,7 @@ extern "C" void objr_show_stats(objr_world* opaque, objr_out* out) {
     text.line("swap_ins", Count::swap_ins);
     text.line("swap_outs", Count::swap_outs);
     text.line("swap_slots", world.swap.slots());
+    text.line("swap_slots_kept", Count::swap_kept);
     text.line("swap_bytes_stored", swap.stored);
     text.line("swap_incompressible", swap.incompressible);
     text.line("swap_read_errors", Count::swap_read_errors);

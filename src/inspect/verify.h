@@ -108,6 +108,7 @@ private:
     u64 dirty_pages_ = 0;
     u64 mapped_pages_ = 0;
     u64 swapped_pages_ = 0;
+    u64 kept_slots_ = 0;
     u64 swapcache_pages_ = 0;
     u64 locked_pages_ = 0;
     u64 skipped_ = 0;

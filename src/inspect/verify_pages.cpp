@@ -64,10 +64,11 @@ bool Verifier::check_used(Page& page) {
     if (found != 0 && page.mapping().is_none()) {
         return OBJR_BAD("V5: page %u is mapped %u times and belongs to no object", n, found);
     }
-    if (page.has(PageFlag::anon_exclusive) && (found > 1 || !page.mapping().is_anon() || is_cached)) {
+    const bool is_needed = is_cached && world_.swap.count_of(page) != 0;
+    if (page.has(PageFlag::anon_exclusive) && (found > 1 || !page.mapping().is_anon() || is_needed)) {
         return OBJR_BAD("V6: page %u is exclusive, with %u mappings%s", n, found,
                         is_file     ? " of a file"
-                        : is_cached ? " and swap entries that need it"
+                        : is_needed ? " and swap entries that need it"
                                     : "");
     }
     if (tallies_[n].private_writable != 0 && (found != 1 || !page.mapping().is_anon())) {

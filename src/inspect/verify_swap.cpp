@@ -25,7 +25,7 @@ bool Verifier::check_slot(u64 offset) {
     if (slot.free) {
         return found == 0 || OBJR_BAD("W2: slot %llu is free, %u swap PTEs name it", offset, found);
     }
-    swapped_pages_++;
+    (slot.kept ? kept_slots_ : swapped_pages_)++;
     if (slot.ending) { // its contents are still on their way to a file
         return (found == 0 && !slot.page) ||
                OBJR_BAD("W3: slot %llu is ending, %u swap PTEs name it and %s page is cached", offset, found,
@@ -39,7 +39,11 @@ bool Verifier::check_slot(u64 offset) {
         return OBJR_BAD("W3: slot %llu has no cached page, %u swap PTEs, and its contents are %s", offset, slot.count,
                         slot.stored ? "stored" : "nowhere");
     }
-    if (slot.page && slot.count == 0) {
+    if (slot.kept && (slot.count != 0 || !slot.page || !slot.stored || slot.page->has(PageFlag::dirty))) {
+        return OBJR_BAD("W5: slot %llu is kept, but %u swap PTEs name it, %s page is cached and its contents are %s",
+                        offset, slot.count, slot.page ? "a" : "no", slot.stored ? "stored" : "not");
+    }
+    if (slot.page && slot.count == 0 && !(slot.kept && slot.page->mapped())) {
         return OBJR_BAD("W4: page %u is kept in the swap cache, slot %llu, for no swap PTE",
                         world_.pool.number(*slot.page), offset);
     }
@@ -69,9 +73,12 @@ bool Verifier::check_swap() {
         objr_cond_resched();
     }
     return check_counter("swapped_pages", Count::swapped_pages, swapped_pages_) &&
+           check_counter("swap_slots_kept", Count::swap_kept, kept_slots_) &&
            check_counter("swapcache_pages", Count::swapcache_pages, swapcache_pages_) &&
            (world_.swap.used() == swapped_pages_ ||
-            OBJR_BAD("S1: the swap space says %llu slots in use, there are %llu", world_.swap.used(), swapped_pages_));
+            OBJR_BAD("S1: the swap space says %llu slots in use, there are %llu", world_.swap.used(), swapped_pages_)) &&
+           (world_.swap.kept() == kept_slots_ ||
+            OBJR_BAD("S1: the swap space says %llu slots kept, there are %llu", world_.swap.kept(), kept_slots_));
 }
 
 } // namespace objr

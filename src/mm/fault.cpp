@@ -201,7 +201,7 @@ Result<FaultHandler::Progress> FaultHandler::map_new(Page* page, Pte expected, P
 // ---- swapped out
 
 // Who else has the entry, or maps the page already, shares it: it is mapped read-only then, and a write copies it in the next
-// attempt. With the last entry the page leaves the swap cache.
+// attempt. With the last entry the page leaves the swap cache, unless it is only read: then its slot is kept for the next time.
 Result<FaultHandler::Progress> FaultHandler::fault_swap(Pte pte) {
     const SwapEntry entry = pte.swap_entry();
     OBJR_TRY_STATUS(world_.scheme().prepare_anon(vma_));
@@ -226,6 +226,7 @@ Result<FaultHandler::Progress> FaultHandler::fault_swap(Pte pte) {
     bool mapped = false;
     bool last = false;
     bool exclusive = false;
+    bool writable = false;
     {
         Guard guard(table_->lock);
         if (table_->get(address_) == pte) {
@@ -233,13 +234,14 @@ Result<FaultHandler::Progress> FaultHandler::fault_swap(Pte pte) {
             last = world_.swap.release(entry);
             // Who holds it besides may have taken another's entry and not yet its translation: fault_present waits for him.
             exclusive = last && !page.mapped() && page.refcount.load() <= kOursAndTheCaches;
-            enter(page, exclusive && write_ && vma_.has(VmFlag::write));
+            writable = exclusive && write_;
+            enter(page, writable && vma_.has(VmFlag::write));
             rmap_map_anon(world_, page, vma_, {*table_, address_},
                           exclusive ? Exclusivity::exclusive : Exclusivity::uncertain, reserve_);
             mm_.resident_add(1);
         }
     }
-    if (last) {
+    if (last && (writable || vma_.has(VmFlag::locked) || !world_.swap.keep_locked(page))) {
         world_.swap.remove_from_cache_locked(page);
     }
     if (!mapped || (write_ && !exclusive)) {
@@ -281,11 +283,13 @@ Result<FaultHandler::Progress> FaultHandler::copy_swapped(Page* page, Pte pte) {
 // ---- something is there: page is locked and referenced
 
 // Before the last owner writes without copying, another's translation must be gone, which may outlive its entry: it could read by it
-// what is written. The references of this fault and of the mapping are two; one more may mean that.
+// what is written. The references of this fault and of the mapping are two, that of the swap cache comes on top where a slot is kept;
+// one more may mean that.
 Result<FaultHandler::Progress> FaultHandler::fault_present(Page& page, Pte pte, Readers readers) {
     constexpr s32 kOursAndTheMapping = 2;
     bool copy = false;
     bool wait = false;
+    bool takes = false;
     {
         Guard guard(table_->lock);
         Pte now = table_->get(address_);
@@ -296,9 +300,9 @@ Result<FaultHandler::Progress> FaultHandler::fault_present(Page& page, Pte pte, 
             // The last owner writes without copying (spec U2); only this Mm could add a mapping, and we hold its lock.
             bool mine = !vma_.copies_on_write() ||
                         (page.mapping().is_anon() && page.mappings() == 1 && world_.swap.count_of(page) == 0);
-            const bool takes = write_ && !pte.writable() && vma_.copies_on_write();
+            takes = write_ && !pte.writable() && vma_.copies_on_write();
             copy = takes && !mine;
-            wait = takes && mine && readers == Readers::maybe && page.refcount.load() > kOursAndTheMapping;
+            wait = takes && mine && readers == Readers::maybe && page.refcount.load() > kOursAndTheMapping + (SwapSpace::cached(page) ? 1 : 0);
             if (!copy && !wait) {
                 if (takes) {
                     rmap_claim(world_, page, vma_);
@@ -320,6 +324,9 @@ Result<FaultHandler::Progress> FaultHandler::fault_present(Page& page, Pte pte, 
         return fault_present(page, pte, Readers::gone);
     }
     if (!copy) {
+        if (takes) {
+            world_.swap.give_up_locked(page);
+        }
         return done(&page, write_, write_);
     }
     Result<Page*> fresh = frames_.allocate_locked();
@@ -344,6 +351,7 @@ void FaultHandler::finish(World& world, const Mapped& mapped) {
     mapped.page->unlock();
     world.pool.put(*mapped.page);
     if (mapped.old) {
+        world.swap.settle_locked(*mapped.old);
         mapped.old
             ->unlock(); // whoever is its only owner now may write to it: nobody reads it through our old translation
         world.pool.put(*mapped.old);

@@ -194,6 +194,7 @@ u64 Mm::zap_range_locked(Vma& vma, Vaddr start, Vaddr end, Translations translat
                 if (late && vma.file && !vma.copies_on_write()) {
                     vma.file->note_late_writes(*batch.pages[i]);
                 }
+                world_.swap.settle(*batch.pages[i]);
                 world_.pool.put(*batch.pages[i]);
             }
             for (u32 i = 0; i < batch.reap_count; i++) {

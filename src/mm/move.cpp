@@ -149,6 +149,7 @@ Result<Page*> Mm::copy_if_shared(Vma& vma, EntryPlace place, Vaddr to, objr_regi
         if (old && *old) { // while it is locked: whoever is its only owner then may write to it
             mmu_.zap(vma.region, place.address, place.address + kPageSize, OBJR_MMAP_LOCK_HELD);
             mmu_.zap(region, to, to + kPageSize, OBJR_MMAP_LOCK_HELD); // where the MMU may have taken it beforehand
+            world_.swap.settle_locked(*page);
         }
         page->unlock();
         world_.pool.put(*page);

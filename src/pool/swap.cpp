@@ -30,7 +30,7 @@ Status SwapSpace::create(Pool& pool, Counters& counters, const SwapConfig& confi
 
 OBJR_THREAD(no_thread_safety_analysis)
 void SwapSpace::destroy() {
-    OBJR_WARN_ON(used() != 0);
+    OBJR_WARN_ON(used() != 0 || kept() != 0);
     if (store_) {
         store_->destroy();
         store_ = nullptr;
@@ -59,6 +59,7 @@ SwapSpace::Cell& SwapSpace::cell(SwapEntry entry) const {
 
 // Nobody needs the slot any more. True: the caller owes a free_slot, once lock_ is free; else end_write does it.
 bool SwapSpace::end_locked(Cell& slot) {
+    use_again_locked(slot);
     slot.state = State::ending;
     return !slot.writing;
 }
@@ -86,6 +87,7 @@ void SwapSpace::set_enabled(bool enabled) {
 void SwapSpace::duplicate(SwapEntry entry) {
     Guard guard(lock_);
     Cell& slot = cell(entry);
+    use_again_locked(slot);
     OBJR_WARN_ON(slot.state != State::used);
     slot.count++;
 }
@@ -108,6 +110,29 @@ bool SwapSpace::release(SwapEntry entry) {
     return false;
 }
 
+void SwapSpace::settle_locked(Page& page) {
+    if (!cached(page)) {
+        return;
+    }
+    bool wanted;
+    {
+        Guard guard(lock_);
+        const Cell& slot = cell(entry_of(page));
+        wanted = slot.count != 0 || (slot.state == State::kept && page.mapped());
+    }
+    if (!wanted) {
+        remove_from_cache_locked(page);
+    }
+}
+
+// A page that is put in the cache just now is settled by whoever does so.
+void SwapSpace::settle(Page& page) {
+    if (cached(page) && !page.mapped()) {
+        PageLock lock(page);
+        settle_locked(page);
+    }
+}
+
 // What counts is what is seen under the page's lock: the entry may have got another page meanwhile (migration), and then that
 // one is nobody's; even another life.
 void SwapSpace::reap(SwapEntry entry) {
@@ -119,8 +144,8 @@ void SwapSpace::reap(SwapEntry entry) {
         {
             PageLock lock(*page);
             seen = cached(*page, entry);
-            if (seen && count(entry) == 0) {
-                remove_from_cache_locked(*page);
+            if (seen) {
+                settle_locked(*page);
             }
         }
         pool_->put(*page);
@@ -140,24 +165,123 @@ SwapSpace::Slot SwapSpace::slot(u64 offset) const {
             .ending = slot.state == State::ending,
             .stored = slot.stored,
             .lost = slot.lost,
+            .kept = slot.state == State::kept,
             .count = slot.count,
             .page = slot.page};
 }
 
+// ---- kept slots
+
+// From now on it is one in use.
+void SwapSpace::use_again_locked(Cell& slot) {
+    if (slot.state == State::kept) {
+        slot.state = State::used;
+        kept_.fetch_sub(1);
+        used_.fetch_add(1);
+        counters_->sub(Count::swap_kept);
+        counters_->add(Count::swapped_pages);
+    }
+}
+
+bool SwapSpace::keep_locked(Page& page) {
+    OBJR_WARN_ON(!page.locked() || !cached(page));
+    Guard guard(lock_);
+    Cell& slot = cell(entry_of(page));
+    if (slot.state == State::kept) {
+        return true;
+    }
+    if (slot.count != 0 || !slot.stored || page.has(PageFlag::dirty) || !enabled() ||
+        2 * (used() + kept()) > slot_count_) {
+        return false;
+    }
+    slot.state = State::kept;
+    kept_.fetch_add(1);
+    used_.fetch_sub(1);
+    counters_->add(Count::swap_kept);
+    counters_->sub(Count::swapped_pages);
+    return true;
+}
+
+void SwapSpace::give_up_locked(Page& page) {
+    if (count_of(page) == 0 && cached(page)) {
+        remove_from_cache_locked(page);
+    }
+}
+
+// Round and round; kNone: there is none.
+u64 SwapSpace::next_kept_locked() {
+    for (u64 seen = 0; seen < slot_count_ && kept() != 0; seen++) {
+        const u64 number = kept_cursor_;
+        kept_cursor_ = number + 1 < slot_count_ ? number + 1 : 0;
+        if (cells_[number].state == State::kept) {
+            return number;
+        }
+    }
+    return SlotMap::kNone;
+}
+
+// Up to so many kept slots become free. The caller may hold a page lock: that of another page is only tried. False: not one, there are
+// none or they are all busy.
+bool SwapSpace::give_up(u32 wanted) {
+    u32 given = 0;
+    for (u64 tries = kept(); tries != 0 && given < wanted; tries--) {
+        Page* page = nullptr;
+        {
+            Guard guard(lock_);
+            const u64 number = next_kept_locked();
+            if (number == SlotMap::kNone) {
+                break;
+            }
+            if (cells_[number].page->try_lock()) {
+                page = cells_[number].page;
+                pool_->get(*page);
+            }
+        }
+        if (page) { // kept it stays while its page is locked, or somebody needs it again
+            given += count_of(*page) == 0 ? 1 : 0;
+            give_up_locked(*page);
+            page->unlock();
+            pool_->put(*page);
+        }
+    }
+    return given != 0;
+}
+
+void SwapSpace::give_up_all() {
+    for (u64 offset = 0; offset < slot_count_ && kept() != 0; offset++) {
+        Page* page = slot(offset).kept ? find_page({0, offset}) : nullptr;
+        if (page) {
+            PageLock lock(*page);
+            if (cached(*page, {0, offset})) {
+                give_up_locked(*page);
+            }
+        }
+        if (page) {
+            pool_->put(*page);
+        }
+    }
+}
+
 // ---- the swap cache
+
+// A free slot, if need be one that was kept, becomes the page's. kNone: there is none.
+u64 SwapSpace::take_slot(Page& page) {
+    do {
+        Guard guard(lock_);
+        const u64 number = enabled() ? free_.take() : SlotMap::kNone;
+        if (number != SlotMap::kNone) {
+            cells_[number] = {.page = &page, .state = State::used};
+            used_.fetch_add(1);
+            return number;
+        }
+    } while (enabled() && give_up(1));
+    return SlotMap::kNone;
+}
 
 Status SwapSpace::add_to_cache_locked(Page& page) {
     OBJR_WARN_ON(!page.locked() || cached(page));
     pool_->get(page);
-    u64 number = SlotMap::kNone;
-    if (store_) {
-        Guard guard(lock_);
-        number = enabled() ? free_.take() : SlotMap::kNone;
-        if (number != SlotMap::kNone) {
-            cells_[number] = {.page = &page, .state = State::used};
-            used_.fetch_add(1);
-        }
-    }
+    const u64 number = store_ ? take_slot(page) : SlotMap::kNone;
     if (number == SlotMap::kNone) {
         pool_->put(page);
         return Errno{OBJR_ENOSPC};

@@ -168,13 +168,22 @@ void SwapSpace::note_written(SwapEntry entry, Status written) {
     }
 }
 
+// A store of memory that is full takes more when slots that are kept give theirs back; not with each of them, hence the more the longer.
+Status SwapSpace::write_to_store(SwapEntry entry, const void* contents) {
+    Status written = store_->write(entry.offset, contents);
+    for (u32 wanted = 1; !written && store_->writes_at_once() && give_up(wanted); wanted *= 2) {
+        written = store_->write(entry.offset, contents);
+    }
+    return written;
+}
+
 // The flag first: what is written to the page from now on makes it dirty again.
 Status SwapSpace::write_locked(Page& page) {
     OBJR_WARN_ON(!page.locked() || !cached(page));
     const SwapEntry entry = entry_of(page);
     const bool was_dirty = page.clear(PageFlag::dirty);
     const u64 checksum = objr_xxh64(pool_->address(page), kPageSize);
-    const Status written = store_->write(entry.offset, pool_->address(page));
+    const Status written = write_to_store(entry, pool_->address(page));
     note_written(entry, written);
     if (!written) {
         if (was_dirty) {

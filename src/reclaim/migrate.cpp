@@ -145,6 +145,7 @@ void Migration::undo() {
         unmapped_ = false;
         put_entries_back(old_);
         let_object_go();
+        world_.swap.settle_locked(old_);
     }
     if (fresh_) {
         fresh_->unlock();
@@ -189,6 +190,7 @@ Page& Migration::settle() {
     let_object_go();
     world_.counters.add(Count::migrations);
     Page& fresh = *fresh_;
+    world_.swap.settle_locked(fresh);
     fresh_ = nullptr;
     return fresh;
 }

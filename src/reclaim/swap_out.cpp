@@ -158,7 +158,11 @@ Status swapoff(World& world, SwapoffResult& result) {
     constexpr u32 kPatience = 250; // ticks in which nothing changes, although there is something
     Status status;
     world.swap.set_enabled(false);
-    for (u32 futile = 0; status && world.swap.used() != 0; objr_cond_resched()) {
+    for (u32 futile = 0; status && (world.swap.used() != 0 || world.swap.kept() != 0); objr_cond_resched()) {
+        {
+            SharedGuard quiesce(world.quiesce);
+            world.swap.give_up_all();
+        }
         const u64 before = result.pages;
         const u64 used = world.swap.used();
         status = swap_in_round(world, result);

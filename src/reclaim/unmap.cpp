@@ -232,7 +232,7 @@ UnmapResult unmap_page(World& world, Page& page, UnmapMode mode, WalkCost& cost)
     }
     result = try_to_unmap(world, page, mode, cost);
     if (world.swap.count_of(page) == 0) { // nobody has the entry (swap.h W4)
-        world.swap.remove_from_cache_locked(page);
+        world.swap.settle_locked(page);
     } else if (result.answer == Unmapped::success) {
         swap_out(world, page, result);
     }
