@@ -307,6 +307,18 @@
 	CASE(object_page_fails_on_its_way_out) \
 	CASE(object_that_somebody_looks_at_stays)
 
+/* swap_kept.cpp: slots of pages that are read back and not written to. */
+#define OBJR_CASES_SWAP_KEPT(CASE) \
+	CASE(kept_needs_no_second_write) \
+	CASE(kept_not_when_written_or_locked) \
+	CASE(kept_by_several) \
+	CASE(kept_copied_by_all) \
+	CASE(kept_gives_way_to_others) \
+	CASE(kept_gives_its_memory_back) \
+	CASE(kept_until_swap_off) \
+	CASE(kept_and_migrated) \
+	CASE(kept_outlives_its_page)
+
 /* unmap.cpp: try_to_unmap, swap entries and the way back, locked memory, pins. */
 #define OBJR_CASES_UNMAP(CASE) \
 	CASE(spec_C11_anon_entry_becomes_a_swap_entry) \
@@ -381,6 +393,7 @@
 	CASE(inspect_failing_allocations) \
 	CASE(verify_sees_broken_pages) \
 	CASE(verify_sees_broken_swap) \
+	CASE(verify_sees_broken_kept_slots) \
 	CASE(verify_sees_broken_tables) \
 	CASE(verify_sees_broken_objects)
 
@@ -506,6 +519,7 @@
 	SUITE(swap_stores, OBJR_CASES_SWAP_STORES) \
 	EACH(swap_out, OBJR_CASES_SWAP_OUT) \
 	EACH(object_swap, OBJR_CASES_OBJECT_SWAP) \
+	EACH(swap_kept, OBJR_CASES_SWAP_KEPT) \
 	EACH(unmap, OBJR_CASES_UNMAP)	\
 	SUITE(unmap_rules, OBJR_CASES_UNMAP_RULES) \
 	EACH(reclaim, OBJR_CASES_RECLAIM) \

@@ -549,6 +549,37 @@ OBJR_TEST(verify_sees_broken_swap) {
         [&] { world->counters.sub(Count::swapped_pages); });
 }
 
+OBJR_TEST(verify_sees_broken_kept_slots) {
+    TestWorld world(test);
+    OBJR_PROPAGATE();
+    Process process(test, world);
+    OBJR_PROPAGATE();
+    OBJR_ASSERT(process.map(0, 4));
+    process.store(1, 1);
+    Page& page = *process.page(1);
+    SwapSpace& swap = world->swap;
+    u64& entry = process.mm().tables().leaf(at(1))->entries[PageTable::slot(at(1))];
+    const u64 writable = entry;
+    entry &= ~(Pte::kWrite | Pte::kDirty);
+    {
+        PageLock lock(page);
+        OBJR_ASSERT(swap.add_to_cache_locked(page));
+        OBJR_ASSERT(swap.write_locked(page));
+        OBJR_ASSERT(swap.keep_locked(page));
+    }
+    expect_bad(
+        test, world, "bad W5: slot 0 is kept, but ", [&] { page.set(PageFlag::dirty); },
+        [&] { page.clear(PageFlag::dirty); });
+    expect_bad(
+        test, world, "bad W5: page ", [&] { entry |= Pte::kWrite; }, [&] { entry &= ~Pte::kWrite; });
+    expect_bad(
+        test, world, "bad S1: the counter swap_slots_kept ", [&] { world->counters.add(Count::swap_kept); },
+        [&] { world->counters.sub(Count::swap_kept); });
+    PageLock lock(page);
+    swap.give_up_locked(page);
+    entry = writable;
+}
+
 OBJR_TEST(verify_sees_broken_tables) {
     TestWorld world(test);
     OBJR_PROPAGATE();

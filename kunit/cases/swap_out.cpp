@@ -372,7 +372,8 @@ OBJR_TEST(swap_readahead) {
     world->swap.set_readahead_floor(0);
     OBJR_EXPECT_EQ(a.load(3), 103);
     OBJR_EXPECT_EQ(world->counters.sum(Count::swap_readaheads), 7);
-    OBJR_EXPECT_EQ(world->counters.sum(Count::swapcache_pages), 7);
+    OBJR_EXPECT_EQ(world->counters.sum(Count::swapcache_pages), 8);
+    OBJR_EXPECT_EQ(world->swap.kept(), 1);
     OBJR_EXPECT(world.verify());
     Page* ahead = world->swap.find_page(a.pte(5).swap_entry());
     OBJR_ASSERT(ahead);
@@ -390,7 +391,8 @@ OBJR_TEST(swap_readahead) {
     OBJR_EXPECT(a.pte(12).is_swap());
     OBJR_EXPECT_EQ(a.load(5), 105);
     OBJR_EXPECT_EQ(a.load(12), 112);
-    OBJR_EXPECT_EQ(world->counters.sum(Count::swapcache_pages), 7); // they go with their entries
+    OBJR_EXPECT_EQ(world->counters.sum(Count::swapcache_pages), 16);
+    OBJR_EXPECT_EQ(world->swap.kept(), 9); // the others go with their entries
 }
 
 OBJR_TEST(swap_readahead_evicts_nothing) {

@@ -6,6 +6,7 @@
 
 #include "../cases/memory_backing.h"
 #include "../cases/unmap_fixture.h"
+#include "objrmap/migrate.h"
 #include "objrmap/text.h"
 
 #include <array>
@@ -241,6 +242,37 @@ TEST(Swap, spec_U5_last_entry_goes_while_its_page_migrates) {
     EXPECT_TRUE(world.verify());
     world->pool.put(old);
     world->pool.put(fresh);
+}
+
+// The only mapping of a page whose slot is kept goes while it is a migration entry: whoever moves the page gives the slot up.
+TEST(Swap, kept_slot_of_a_page_that_migrates) {
+    objr_test body;
+    objr_test* test = &body;
+    TestWorld world(test);
+    Process a(test, world);
+    ASSERT_TRUE(a.map(0, 1));
+    a.store(0, 5);
+    ASSERT_EQ(unmap_at(world, a, 0).answer, Unmapped::success);
+    EXPECT_EQ(a.load(0), 5u);
+    EXPECT_EQ(world->swap.kept(), 1u);
+    Page& old = *a.page(0);
+    world->pool.get(old);
+    {
+        SharedGuard quiesce(world->quiesce);
+        objr::PageLock lock(old);
+        objr::Migration migration(*world, old);
+        ASSERT_TRUE(migration.start({}));
+        ASSERT_TRUE(migration.unmap());
+        std::thread([&] { EXPECT_TRUE(a.unmap(0, 1)); }).join();
+        EXPECT_EQ(world->swap.kept(), 1u);
+        Page& fresh = migration.settle();
+        EXPECT_FALSE(SwapSpace::cached(fresh));
+        fresh.unlock();
+        world->pool.put(fresh);
+    }
+    world->pool.put(old);
+    EXPECT_EQ(world->swap.kept(), 0u);
+    EXPECT_TRUE(world.verify());
 }
 
 } // namespace
