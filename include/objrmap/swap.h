@@ -156,7 +156,7 @@ private:
     bool end_locked(Cell& slot);
     void use_again_locked(Cell& slot);
     u64 take_slot(Page& page);
-    u64 next_kept_locked();
+    u64 next_kept_locked() OBJR_THREAD(requires_capability(lock_));
     bool give_up(u32 wanted);
     Status write_to_store(SwapEntry entry, const void* contents);
     void free_slot(SwapEntry entry);

@@ -138,8 +138,10 @@ void Bakery::bring_back() {
     const Answer both = query(place());
     MUST(both.mappers.size() == 2 && both.page.at("pfn") == back.page.at("pfn"));
     auto after = objr::stats();
-    MUST(after["swap_ins"] == before["swap_ins"] + 1 && after["swapped_pages"] == before["swapped_pages"] - 1);
-    say("   Then the baker reads \"%s\", on the same page: one read for both, and the slot is free again.", recipe_);
+    MUST(after["swap_ins"] == before["swap_ins"] + 1 && after["swapped_pages"] == before["swapped_pages"] - 1 &&
+         after["swap_slots_kept"] == before["swap_slots_kept"] + 1);
+    say("   Then the baker reads \"%s\", on the same page: one read for both. Until somebody writes to it", recipe_);
+    say("   its slot is kept: to go once more it needs not be written again.");
     picture("4-back-from-swap", place());
 }
 

@@ -76,7 +76,8 @@ bool Verifier::check_swap() {
            check_counter("swap_slots_kept", Count::swap_kept, kept_slots_) &&
            check_counter("swapcache_pages", Count::swapcache_pages, swapcache_pages_) &&
            (world_.swap.used() == swapped_pages_ ||
-            OBJR_BAD("S1: the swap space says %llu slots in use, there are %llu", world_.swap.used(), swapped_pages_)) &&
+            OBJR_BAD("S1: the swap space says %llu slots in use, there are %llu", world_.swap.used(),
+                     swapped_pages_)) &&
            (world_.swap.kept() == kept_slots_ ||
             OBJR_BAD("S1: the swap space says %llu slots kept, there are %llu", world_.swap.kept(), kept_slots_));
 }

@@ -302,7 +302,8 @@ Result<FaultHandler::Progress> FaultHandler::fault_present(Page& page, Pte pte, 
                         (page.mapping().is_anon() && page.mappings() == 1 && world_.swap.count_of(page) == 0);
             takes = write_ && !pte.writable() && vma_.copies_on_write();
             copy = takes && !mine;
-            wait = takes && mine && readers == Readers::maybe && page.refcount.load() > kOursAndTheMapping + (SwapSpace::cached(page) ? 1 : 0);
+            wait = takes && mine && readers == Readers::maybe &&
+                   page.refcount.load() > kOursAndTheMapping + (SwapSpace::cached(page) ? 1 : 0);
             if (!copy && !wait) {
                 if (takes) {
                     rmap_claim(world_, page, vma_);
