@@ -6,11 +6,11 @@
 //          is, and a page that repeats one word needs nothing but its place in the table
 //   file   the blocks of a regular file
 //
-// States of a slot's contents: none -> (write) kept -> (write) kept, newer -> (drop) none.
+// States of a slot's contents: none -> (write) stored -> (write) stored, newer -> (drop) none.
 //
 // Locking: none of its own, as to slots. SwapSpace sees to it that one slot has one user at a time: the one with the page lock of
 // its cached page, the one who writes it from the buffer, or the one who gives it back.
-// Errors: a write that fails leaves what was kept before, or, in a file, nothing that a read should be made of; a read that fails
+// Errors: a write that fails leaves what was stored before, or, in a file, nothing that a read should be made of; a read that fails
 // leaves the slot as it is.
 #pragma once
 
@@ -30,7 +30,7 @@ class SwapStore : Pinned {
 public:
     // The store and its number of slots; nullptr: no swap. Sleeps. ENOMEM; EINVAL with a line in the log.
     static Result<SwapStore*> create(const SwapConfig& config);
-    // Nothing should be kept any more. The store is gone after it.
+    // Nothing should be stored any more. The store is gone after it.
     virtual void destroy() = 0;
 
     u64 slots() const { return slots_; }
@@ -42,7 +42,7 @@ public:
     virtual Status read(u64 slot, void* page) = 0;
     // These slots may be read soon. Sleeps.
     virtual void prefetch(u64, u64) {}
-    virtual void drop(u64 slot) = 0; // any context; nothing kept is fine
+    virtual void drop(u64 slot) = 0; // any context; nothing stored is fine
 
     struct Usage {
         u64 stored = 0; // bytes that the contents take where they are
@@ -50,6 +50,8 @@ public:
         u64 bytes = 0; // of kernel memory: contents and tables
     };
     virtual Usage usage() const = 0;
+    // It has a limit besides its slots, and has come half the way. Any context.
+    virtual bool half_full() const { return false; }
 
 protected:
     explicit SwapStore(u64 slots) : slots_(slots) {}

@@ -163,14 +163,15 @@ OBJR_TEST(kept_gives_its_memory_back) {
     for (u64 n = 0; n < 200; n++) {
         a.load(n);
     }
-    OBJR_EXPECT_EQ(world->swap.kept(), 200);
-    for (u64 n = 200; n < 400; n++) {
+    const u64 kept = world->swap.kept(); // while it was full by half nothing was
+    OBJR_EXPECT(kept > 100 && kept <= 128);
+    for (u64 n = 200; n < 440; n++) {
         OBJR_EXPECT_EQ(put_out(n), Refusal::none);
     }
-    OBJR_EXPECT(world->swap.used() == 200 && world->swap.kept() < 60);
+    OBJR_EXPECT(world->swap.used() == 240 && world->swap.kept() < 20);
     OBJR_EXPECT_EQ(world->counters.sum(Count::swap_write_errors), 0);
     OBJR_EXPECT(world.verify());
-    for (u64 n = 0; n < 400; n++) {
+    for (u64 n = 0; n < 440; n++) {
         a.load(n);
         OBJR_EXPECT(page_holds(world->pool.address(*a.page(n)), PageKind::noise, n));
     }

@@ -62,8 +62,8 @@ unsigned long long number(uint64_t value) { return value; }
 
 void row(const char* when, const Counters& before) {
     const Counters now;
-    say("   %-26s %10llu %10llu %10llu %10llu %10llu", when, number(now["free_pages"]), number(now["swapped_pages"]),
-        number(now["swap_bytes_stored"] / 1024), number(now.since(before, "swap_outs")),
+    say("   %-26s %9llu %9llu %9llu %9llu %9llu %9llu", when, number(now["free_pages"]), number(now["swapped_pages"]),
+        number(now["swap_slots_kept"]), number(now["swap_bytes_stored"] / 1024), number(now.since(before, "swap_outs")),
         number(now.since(before, "swap_ins")));
 }
 
@@ -82,23 +82,28 @@ void use_more_than_the_pool() {
     objr::Actor& librarian = enter("librarian", be_librarian);
     MUST(librarian.await());
     const Counters before;
-    say("   %s%-26s %10s %10s %10s %10s %10s%s", bold(), "PAGES", "FREE", "IN SWAP", "KiB THERE", "WENT OUT", "CAME IN",
-        plain());
+    say("   %s%-26s %9s %9s %9s %9s %9s %9s%s", bold(), "PAGES", "FREE", "IN SWAP", "KEPT", "KiB THERE", "WRITTEN",
+        "READ", plain());
     for (size_t book = 1; book <= kBooks; ++book) {
         MUST(librarian.step());
         row(("the first " + std::to_string(book * kPoolPages) + " written").c_str(), before);
     }
     MUST(librarian.step());
     row("every third written again", before);
+    const Counters read_from;
     MUST(librarian.step());
     row("all read", before);
     const Counters after;
     MUST(after["swapped_pages"] > kPoolPages && after.since(before, "swap_ins") > kPoolPages);
-    const uint64_t bytes = after["swap_bytes_stored"] / after["swapped_pages"];
+    const uint64_t bytes = after["swap_bytes_stored"] / (after["swapped_pages"] + after["swap_slots_kept"]);
     MUST(bytes != 0 && bytes < kPage);
     say("   All %zu are right, byte for byte. A page takes %llu bytes in swap instead of 4096.", kPages, number(bytes));
-    say("   %llu times a page was taken away, %llu times one was looked at for that.",
-        number(after.since(before, "reclaimed_pages")), number(after.since(before, "reclaim_scanned")));
+    const uint64_t written = after.since(read_from, "swap_outs");
+    const uint64_t taken = after.since(read_from, "reclaimed_pages");
+    MUST(written < taken);
+    say("   %llu times a page was taken away, %llu times one was looked at for that. While all were read it was %llu",
+        number(after.since(before, "reclaimed_pages")), number(after.since(before, "reclaim_scanned")), number(taken));
+    say("   pages, and %llu of them had to be written: of the others a slot was kept.", number(written));
 }
 
 } // namespace demo

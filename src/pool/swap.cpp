@@ -185,12 +185,13 @@ void SwapSpace::use_again_locked(Cell& slot) {
 
 bool SwapSpace::keep_locked(Page& page) {
     OBJR_WARN_ON(!page.locked() || !cached(page));
+    const bool half_full = store_->half_full();
     Guard guard(lock_);
     Cell& slot = cell(entry_of(page));
     if (slot.state == State::kept) {
         return true;
     }
-    if (slot.count != 0 || !slot.stored || page.has(PageFlag::dirty) || !enabled() ||
+    if (slot.count != 0 || !slot.stored || page.has(PageFlag::dirty) || !enabled() || half_full ||
         2 * (used() + kept()) > slot_count_) {
         return false;
     }

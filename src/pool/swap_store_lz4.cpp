@@ -27,6 +27,7 @@ public:
     Status read(u64 slot, void* page) override;
     void drop(u64 slot) override;
     Usage usage() const override;
+    bool half_full() const override { return 2 * objr_zs_get_total_pages(pool_) > limit_pages_; }
 
 private:
     static constexpr u32 kWorkspaces = 4;
