@@ -28,6 +28,8 @@ public:
     // Waits for its round to end. Idempotent.
     void stop();
     bool runs() const { return thread_ != nullptr; }
+    // How many requests there are for which no round has ended, at this instant.
+    u32 waiting() const { return requests_.load() - served_.load(); }
 
     // A round soon, if there is a thread. Any context.
     void kick();

@@ -83,8 +83,10 @@ public:
     // under the quiesce lock, which it takes for each page.
     Status sync(u64 first, u64 last, bool datasync);
     // The same in the background: at most `most` of the dirty pages, from where the last call has stopped, not synced. Returns
-    // how many were written. It does not wait for another write-back of the file, nor try again what has just failed.
-    u64 write_back(u64 most);
+    // how many were written. busy: what if somebody else writes the file just now. After a call in which writing has only failed the
+    // file is left alone for a second.
+    enum class Busy { pass_by, wait };
+    u64 write_back(u64 most, Busy busy = Busy::pass_by);
     // The same for one page, waited for and not synced.
     Status write_out_page(u64 pgoff);
     ErrorSequence& errors() { return errors_; }
@@ -170,7 +172,7 @@ private:
     Atomic<u64> in_write_{~0ull}; // the page whose copy is being written; writeback_ held; set under its page lock
     Atomic<u32> writing_{0}; // pages are marked clean and not all of them written yet; writeback_ held
     u64 write_next_ OBJR_GUARDED_BY(writeback_) = 0; // where write_back() goes on
-    Atomic<u64> retry_at_{0}; // ns; before that write_back() leaves the file alone: something has failed
+    Atomic<u64> retry_at_{0}; // ns; before that write_back() leaves the file alone: it has failed
     Table<Page> pages_; // and swap entries
     Atomic<u64> cached_{0}; // pages in pages_
     Atomic<u64> swapped_{0}; // swap entries in pages_
@@ -179,7 +181,7 @@ private:
 };
 
 // Write about `most` dirty pages back, of one file after the other, each call where the last one has stopped. Returns how
-// many were written; 0: none is left that can be now. Takes no lock that a fault or an fsync waits for. Sleeps, under no lock.
-u64 write_back_some(World& world, u64 most);
+// many were written; 0: none is left that can be now. Sleeps, under no lock.
+u64 write_back_some(World& world, u64 most, FileMapping::Busy busy = FileMapping::Busy::pass_by);
 
 } // namespace objr

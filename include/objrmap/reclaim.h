@@ -68,7 +68,8 @@ Status write_out(World& world, SwapEntry entry);
 UnmapResult swap_out_page(World& world, Page& page, UnmapMode mode, WalkCost& cost);
 
 // Everything that is swapped out comes back, and no slot is given out any more. No lock is held. If that does not succeed swap
-// goes on as before: ENOMEM: the pool has no page left; EIO: unreadable; EINTR: a fatal signal; EAGAIN: processes swap faster.
+// goes on as before: ENOMEM: the pool has no page left; EIO: unreadable; EINTR: a fatal signal; EAGAIN: processes swap faster. EBUSY:
+// somebody else is at it; nothing has changed.
 struct SwapoffResult {
     u64 pages = 0; // brought in
     // Where it ended, if it has not succeeded: at an address of an mm, or at a page of an object.
@@ -78,6 +79,8 @@ struct SwapoffResult {
     u64 pgoff = 0;
 };
 Status swapoff(World& world, SwapoffResult& result);
+// Slots are given out again. EBUSY: a swapoff goes on.
+Status swapon(World& world);
 
 const char* name_of(Unmapped answer); // SUCCESS, AGAIN, FAIL
 const char* name_of(Refusal why); // in words

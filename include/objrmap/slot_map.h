@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-// SlotMap: which numbers of 0 .. n-1 are free, and which is given out next (Linux: mm/swapfile.c:scan_swap_map_slots).
+// SlotMap: which numbers of 0 .. n-1 are free, and which is given out next (Linux: mm/swapfile.c:scan_swap_map_slots). Free is what
+// SwapSpace uses it for; it serves for any set of slots of which one is wanted after the other.
 //
 // Next fit: the search begins behind what was given out last and goes round. What is taken one after the other, as pages at the
 // old end of a list are, so gets neighbouring numbers. The last one given out is the next one again if it comes back at once.
@@ -16,9 +17,12 @@ class SlotMap : Pinned {
 public:
     static constexpr u64 kNone = ~0ull;
 
-    Status create(u64 slots); // all free. Sleeps. ENOMEM.
+    enum class Begin { all, none };
+    Status create(u64 slots, Begin begin); // all are free, or none. Sleeps. ENOMEM.
     void destroy(); // idempotent
     u64 take(); // kNone: none is free
+    u64 next(); // the same, but it stays free: the next time it is the turn of another
+    void remove(u64 slot); // it was free
     void give(u64 slot); // it was taken
     u64 bytes() const { return (words_count() + uppers_count()) * sizeof(u64); }
 

@@ -153,10 +153,9 @@ private:
     static_assert(sizeof(Cell) == 24, "the price of a slot");
 
     Cell& cell(SwapEntry entry) const;
-    bool end_locked(Cell& slot);
-    void use_again_locked(Cell& slot);
+    bool end_locked(Cell& slot) OBJR_THREAD(requires_capability(lock_));
+    void use_again_locked(Cell& slot) OBJR_THREAD(requires_capability(lock_));
     u64 take_slot(Page& page);
-    u64 next_kept_locked() OBJR_THREAD(requires_capability(lock_));
     bool give_up(u32 wanted);
     Status write_to_store(SwapEntry entry, const void* contents);
     void free_slot(SwapEntry entry);
@@ -181,7 +180,7 @@ private:
     mutable SpinLock lock_;
     Cell* cells_ = nullptr; // the table is immutable, its cells guarded by lock_
     SlotMap free_ OBJR_GUARDED_BY(lock_);
-    u64 kept_cursor_ OBJR_GUARDED_BY(lock_) = 0; // where the search for a kept slot goes on
+    SlotMap kept_map_ OBJR_GUARDED_BY(lock_); // in it: slots that are kept
 };
 
 } // namespace objr

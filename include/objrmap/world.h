@@ -74,6 +74,8 @@ struct World : Pinned {
     enum class Files { all, dirty };
     FileMapping* hold_file_from(u64& id, Files which = Files::all); // held, not used
     Atomic<u64> write_back_from{0}; // id of the file that write_back_some begins with: a hint
+    Atomic<u32> swapoffs{0}; // 1: swapoff() or swapon() is at work
+    Atomic<u64> write_back_pause{0}; // ns; until then a file is left alone whose write-back has failed
 
 private:
     Status init(const objr_params& params);

@@ -120,14 +120,16 @@ int objr_mm_populate(struct objr_mm *mm, objr_u64 start, objr_u64 len);
  * objr_fault_install. -EFAULT: nothing mapped there, -EACCES: not permitted (both SIGSEGV); -ENOMEM: the pool or the
  * kernel has no page left, -EIO: beyond the end of the object, or reading it failed, -EHWPOISON: the memory of the page has
  * failed (all SIGBUS). -ENOBUFS: no page now, but there are some that are newer than their files. Let go of mmap_lock, objr_wait_for_writeback, fault
- * again; if nothing was written, SIGBUS.
+ * again; if that has failed, SIGBUS.
  */
 int objr_mm_fault(struct objr_mm *mm, objr_u64 address, objr_u32 fault, objr_u32 vm_flags, void *token);
-/* 1: pages are short and many newer than their files: who has just written should objr_wait_for_writeback. Any context. */
+/* 1: pages are short and many newer than their files: who has just written should objr_throttle. Any context. */
 int objr_too_dirty(struct objr_world *world);
+/* Until what can be written has been tried once. Under no mmap_lock and no lock of a file. */
+void objr_throttle(struct objr_world *world);
 /*
- * Until dirty pages have been written. Under no mmap_lock and no lock of a file. -ENOMEM: nothing was; -EINTR: the task is
- * being killed; -EAGAIN: nobody writes.
+ * Until dirty pages have been written. Under no mmap_lock and no lock of a file. -ENOMEM: several attempts have failed, over
+ * seconds; -EINTR: the task is being killed; -EAGAIN: nobody writes.
  */
 int objr_wait_for_writeback(struct objr_world *world);
 /* ptrace and /proc/pid/mem: copy len bytes within one page between data and the memory at address. Returns len or -errno. */

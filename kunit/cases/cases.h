@@ -191,7 +191,7 @@
 	CASE(file_held_is_written_at_last_close) \
 	CASE(file_clean_pages_can_be_evicted) \
 	CASE(file_errors_once_per_descriptor) \
-	CASE(file_write_by_a_killed_process_is_no_error) \
+	CASE(file_sync_by_a_killed_process_is_no_error) \
 	CASE(spec_U6_nothing_behind_the_end_comes_back) \
 	CASE(spec_U6_cut_by_somebody_else_is_seen_by_a_fault) \
 	CASE(file_hole_is_filled_by_write_back)

@@ -449,6 +449,12 @@ OBJR_TEST(swap_off_and_on) {
     OBJR_EXPECT_EQ(b.load(4), 104);
     OBJR_EXPECT_EQ(unmap_at(world, a, 3).why, Refusal::no_slot);
     OBJR_EXPECT_EQ(text.command(world, "swapoff"), 0); // off it is
+    world->swapoffs.store(1); // somebody else is at it
+    OBJR_EXPECT_EQ(text.command(world, "swapoff"), -OBJR_EBUSY);
+    OBJR_EXPECT_EQ(text.command(world, "swapon"), -OBJR_EBUSY);
+    OBJR_EXPECT_TEXT(text.c_str(), "error another swapoff or swapon is under way: wait for it, or end it");
+    OBJR_EXPECT(!world->swap.enabled());
+    world->swapoffs.store(0);
     OBJR_EXPECT_EQ(text.command(world, "swapon json"), 0);
     OBJR_EXPECT_TEXT(text.c_str(), "{\"swapon\":{\"slots\":1024}}");
     OBJR_EXPECT_EQ(unmap_at(world, a, 3).answer, Unmapped::success);

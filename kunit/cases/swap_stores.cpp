@@ -58,7 +58,7 @@ OBJR_TEST(swap_slots_against_naive) {
     for (const u64 size : kSizes) {
         SlotMap map;
         u8* taken = static_cast<u8*>(objr_kvzalloc(size));
-        OBJR_ASSERT(taken && map.create(size));
+        OBJR_ASSERT(taken && map.create(size, SlotMap::Begin::all));
         Random random(size);
         u64 cursor = 0;
         u64 used = 0;

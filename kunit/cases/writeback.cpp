@@ -169,7 +169,10 @@ OBJR_TEST(file_background_write_that_fails) {
     OBJR_EXPECT_EQ(object->dirty_pages(), 30);
     a.store(40, 40);
     OBJR_EXPECT_EQ(write_back_some(*world, 100), 1); // the others go on
-    OBJR_EXPECT_EQ(writes(memory), tried); // and this is left alone for a while
+    const u32 again = writes(memory);
+    OBJR_EXPECT(again > tried); // it has written something: one bad page may be among good ones
+    OBJR_EXPECT_EQ(write_back_some(*world, 100), 0);
+    OBJR_EXPECT_EQ(writes(memory), again); // now it has not, and is left alone for a while
     OBJR_EXPECT(world.verify());
     objr_memory_file_fail(memory.get(), OBJR_MEMORY_WRITE, 0, 0);
     OBJR_EXPECT(object->sync(0, ~0ull, false));
@@ -290,8 +293,8 @@ OBJR_TEST(file_errors_once_per_descriptor) {
     OBJR_EXPECT_EQ(objr_object_error_check(object, &two), 0);
 }
 
-// Who is killed while it writes fails nobody else: what it has not written comes again, and that is no error of the file.
-OBJR_TEST(file_write_by_a_killed_process_is_no_error) {
+// Who is killed while it waits for the disk fails nobody else: that is no error of the file.
+OBJR_TEST(file_sync_by_a_killed_process_is_no_error) {
     TestWorld world(test);
     MemoryFile memory(test, "killed", 8 * kPageSize);
     Object first(memory.open(*world, true));
@@ -302,12 +305,6 @@ OBJR_TEST(file_write_by_a_killed_process_is_no_error) {
     for (u64 page = 0; page < 8; page++) {
         a.store(page, 1 + page);
     }
-    const u32 before = writes(memory);
-    objr_memory_file_fail(memory.get(), OBJR_MEMORY_WRITE, OBJR_EINTR, 2);
-    OBJR_EXPECT_EQ(objr_object_sync(object, 0, ~0ull, 0), -OBJR_EINTR);
-    OBJR_EXPECT_EQ(writes(memory), before + 3); // and it does not try the others
-    OBJR_EXPECT_EQ(first->dirty_pages(), 6);
-    objr_memory_file_fail(memory.get(), OBJR_MEMORY_WRITE, 0, 0);
     objr_memory_file_fail(memory.get(), OBJR_MEMORY_SYNC, OBJR_EINTR, 0);
     OBJR_EXPECT_EQ(objr_object_sync(object, 0, ~0ull, 0), -OBJR_EINTR);
     objr_memory_file_fail(memory.get(), OBJR_MEMORY_SYNC, 0, 0);

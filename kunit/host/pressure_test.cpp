@@ -2,6 +2,7 @@
 //
 // pressure_test.cpp: more memory than the pool has, by many threads at once, with the module's two threads at work: processes that
 // check each page's contents, their children, and others who reclaim, move pages, switch the scheme and verify meanwhile.
+#include "host.h"
 #include "process.h"
 #include "threads.h"
 
@@ -217,6 +218,131 @@ TEST(Pressure, spec_U5_U6_object_is_cut_while_its_pages_come_and_go) {
     EXPECT_EQ(world.pool.free_pages(), world.pool.size());
     EXPECT_EQ(world.swap.used(), 0U);
     objr_world_destroy(handle);
+}
+
+// ---- one who waits for others does not fail by them
+
+// A world with the two threads and a file of that many pages behind an object.
+class WorldWithFile {
+public:
+    WorldWithFile(objr_u64 pages, objr_u32 low, objr_u32 high) {
+        const objr_params params{
+            .pool_mb = 1, .levels = 4, .scheme = "chain", .low_watermark = low, .high_watermark = high, .daemons = 1};
+        if (objr_world_create(&params, &world) != 0) die("no world");
+        memory = objr_memory_file_create("file", pages * kPage, pages * kPage, 1);
+        if (objr_object_of_file(world, objr_memory_file_open(memory, 1), &file) != 0) die("no object");
+    }
+    ~WorldWithFile() {
+        objr_object_put(file);
+        objr_world_destroy(world);
+        objr_memory_file_destroy(memory);
+    }
+
+    objr_world* world = nullptr;
+    objr_memory_file* memory = nullptr;
+    objr_object* file = nullptr;
+};
+
+// Writes to each page of the file in turn.
+void write_all(Process& process, objr_u64 pages) {
+    for (objr_u64 n = 0; n < pages; n++)
+        ASSERT_EQ(process.store(kFileBase + n * kPage, 7), Outcome::kOk) << "page " << n;
+}
+
+// While one's fsync is at a disk that takes its time, another fills the pool with dirty pages of the same file.
+TEST(Pressure, slow_fsync_of_one_is_no_sigbus_of_another) {
+    constexpr objr_u64 kFile = 512;
+    WorldWithFile with(kFile, 5, 10);
+    static std::atomic<bool> at_the_disk, slow;
+    at_the_disk = false;
+    slow = true;
+    {
+        Process process(with.world, "writer");
+        ASSERT_EQ(process.map(kFileBase, kFile * kPage, 0, kReadWrite | OBJR_VM_SHARED, with.file), 0);
+        ASSERT_EQ(process.store(kFileBase, 1), Outcome::kOk);
+        objr_memory_file_on_write(
+            with.memory,
+            [](void*) {
+                at_the_disk = true;
+                if (slow.exchange(false)) std::this_thread::sleep_for(std::chrono::milliseconds(500)); // the disk
+            },
+            nullptr);
+        std::thread syncing([&] { EXPECT_EQ(objr_object_sync(with.file, 0, ~0ull >> 1, 0), 0); });
+        while (!at_the_disk)
+            std::this_thread::yield();
+        write_all(process, kFile);
+        syncing.join();
+    }
+}
+
+TEST(Pressure, one_failed_write_is_no_sigbus_of_all) {
+    constexpr objr_u64 kFile = 1024;
+    WorldWithFile with(kFile, 4, 8);
+    static std::atomic<int> writes;
+    writes = 0;
+    objr_memory_file_on_write(
+        with.memory,
+        [](void* memory) {
+            objr_memory_file_fail(static_cast<objr_memory_file*>(memory), OBJR_MEMORY_WRITE,
+                                  writes++ == 5 ? OBJR_EIO : 0, 0);
+        },
+        with.memory);
+    Process process(with.world, "writer");
+    ASSERT_EQ(process.map(kFileBase, kFile * kPage, 0, kReadWrite | OBJR_VM_SHARED, with.file), 0);
+    write_all(process, kFile);
+}
+
+// An error that lasts is one: it ends, by SIGBUS, and not before it was tried more than once.
+TEST(Pressure, disk_that_only_fails_is_sigbus) {
+    constexpr objr_u64 kFile = 512;
+    WorldWithFile with(kFile, 4, 8);
+    objr_memory_file_fail(with.memory, OBJR_MEMORY_WRITE, OBJR_EIO, 0);
+    {
+        Process process(with.world, "writer");
+        ASSERT_EQ(process.map(kFileBase, kFile * kPage, 0, kReadWrite | OBJR_VM_SHARED, with.file), 0);
+        objr_u64 n = 0;
+        while (n < kFile && process.store(kFileBase + n * kPage, 7) == Outcome::kOk)
+            n++;
+        EXPECT_GT(n, 100u);
+        EXPECT_LT(n, 257u);
+        objr_memory_file_fail(with.memory, OBJR_MEMORY_WRITE, 0, 0);
+        EXPECT_EQ(process.store(kFileBase + n * kPage, 7), Outcome::kOk);
+    }
+}
+
+// Many wait for the one thread that writes to the swap file, which makes few pages free at a time.
+TEST(Pressure, many_threads_on_a_slow_swap_file) {
+    constexpr objr_u64 kSlots = 4096;
+    constexpr objr_u64 kEach = 64;
+    constexpr unsigned kThreads = 24;
+    objr_memory_file* memory = objr_memory_file_create("swapfile", kSlots * kPage, kSlots * kPage, 9);
+    const objr_params params{.pool_mb = 1,
+                             .levels = 4,
+                             .scheme = "chain",
+                             .low_watermark = 0,
+                             .high_watermark = 1,
+                             .daemons = 1,
+                             .swap_file = objr_memory_file_open(memory, 1)};
+    objr_world* handle = nullptr;
+    ASSERT_EQ(objr_world_create(&params, &handle), 0);
+    objr_memory_file_on_write(
+        memory, [](void*) { std::this_thread::sleep_for(std::chrono::microseconds(300)); }, nullptr); // the disk
+    std::atomic<unsigned> good{0};
+    {
+        std::array<std::unique_ptr<Process>, kThreads> all;
+        Threads threads(std::chrono::milliseconds(1500));
+        for (auto& one : all) {
+            one = std::make_unique<Process>(handle, "hungry");
+            ASSERT_EQ(one->map(kBase, kEach * kPage, 0, kReadWrite), 0);
+            threads.run([&, process = one.get()](Random& random) {
+                EXPECT_EQ(process->store(kBase + random.below(kEach) * kPage, 7), Outcome::kOk) << "after " << good;
+                good++;
+            });
+        }
+        threads.join();
+    }
+    objr_world_destroy(handle);
+    objr_memory_file_destroy(memory);
 }
 
 } // namespace

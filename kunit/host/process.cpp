@@ -387,8 +387,7 @@ void Process::plant(objr_u64 address, objr_u64 pfn) {
 // ---- the processor ----------------------------------------------------------------------------------------------------
 
 int Process::fault(objr_u64 address, bool write) {
-    constexpr unsigned kFutile = 3;
-    for (unsigned futile = 0; futile < kFutile;) {
+    for (int error = 0; error == 0;) {
         {
             std::shared_lock guard(state_->mmap_lock);
             const MappedVma* vma = vma_at(address);
@@ -398,7 +397,7 @@ int Process::fault(objr_u64 address, bool write) {
             const int result = objr_mm_fault(mm_, token.page, write ? OBJR_FAULT_WRITE : 0, vma->flags, &token);
             if (result != -OBJR_ENOBUFS) return result;
         }
-        futile = objr_wait_for_writeback(world_) == 0 ? 0 : futile + 1;
+        error = objr_wait_for_writeback(world_);
     }
     return -OBJR_ENOMEM;
 }

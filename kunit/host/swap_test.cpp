@@ -275,4 +275,86 @@ TEST(Swap, kept_slot_of_a_page_that_migrates) {
     EXPECT_TRUE(world.verify());
 }
 
+// A page of the swap cache whose last entry has just gone is written to by its only mapper, shared by fork and copied, all before it has
+// left the cache: what was written is in the page that the other one has, also after the swap.
+TEST_P(SwapUnder, spec_U5_written_while_it_leaves_the_swap_cache) {
+    objr_test body;
+    objr_test* test = &body;
+    TestWorld world(test, 1, 4, GetParam(), 1);
+    world->swap.set_readahead_floor(~0u);
+    Process a(test, world);
+    Process b(test, world);
+    Process c(test, world);
+    ASSERT_TRUE(a.map(0, 2));
+    a.store(0, 1);
+    a.store(1, 1);
+    ASSERT_TRUE(a.fork_to(b));
+    for (u64 n : {0, 1})
+        ASSERT_EQ(unmap_at(world, a, n).answer, Unmapped::success);
+    ASSERT_EQ(a.load(0), 1u);
+    ASSERT_EQ(a.load(1), 1u);
+    Page* first = a.page(0);
+    Page* second = a.page(1);
+    ASSERT_TRUE(SwapSpace::cached(*first) && SwapSpace::cached(*second));
+    const SwapEntry entry = SwapSpace::entry_of(*second);
+    ASSERT_EQ(world->swap.count(entry), 1u);
+
+    std::atomic<bool> held{false};
+    std::atomic<bool> enough{false};
+    std::thread holder([&] { // somebody works on the first page
+        world->pool.get(*first);
+        first->lock();
+        held = true;
+        while (!enough)
+            std::this_thread::yield();
+        first->unlock();
+        world->pool.put(*first);
+    });
+    while (!held)
+        std::this_thread::yield();
+    std::thread exiting([&] { b.exit(); }); // owes two reaps, waits for the first page
+    while (world->swap.count(entry) != 0)
+        std::this_thread::yield();
+    while (first->refcount.load() < 4) // the cache's, a's mapping's, the holder's, and of who waits to reap it
+        std::this_thread::yield();
+
+    a.store(1, 2); // as the only user
+    EXPECT_EQ(a.page(1), second);
+    ASSERT_TRUE(a.fork_to(c));
+    a.store(1, 3); // a copy; c alone has the page now
+    EXPECT_EQ(c.page(1), second);
+    EXPECT_EQ(unmap_at(world, c, 1).answer, Unmapped::success);
+    EXPECT_EQ(c.page(1), nullptr);
+    enough = true;
+    holder.join();
+    exiting.join();
+    EXPECT_EQ(a.load(1), 3u);
+    EXPECT_EQ(c.load(1), 2u);
+    EXPECT_FALSE(body.failed);
+}
+
+// A write that brings a page in and then finds no page for the copy has written nothing.
+TEST_P(SwapUnder, kept_after_a_write_that_failed) {
+    objr_test body;
+    objr_test* test = &body;
+    TestWorld world(test, 1, 4, GetParam(), 1);
+    world->swap.set_readahead_floor(~0u);
+    Process a(test, world);
+    Process b(test, world);
+    Process c(test, world);
+    ASSERT_TRUE(a.map(0, 1));
+    a.store(0, 1);
+    ASSERT_TRUE(a.fork_to(b));
+    ASSERT_EQ(unmap_at(world, a, 0).answer, Unmapped::success);
+    ASSERT_TRUE(b.mm().protect(at(0), at(1), OBJR_VM_READ));
+    ASSERT_TRUE(b.mm().advise(at(0), at(1), Advice::lock));
+    ASSERT_TRUE(c.devour(1000, 300));
+    EXPECT_NE(a.try_store(0, 2), 0);
+    EXPECT_TRUE(world.verify());
+    EXPECT_TRUE(a.unmap(0, 1));
+    EXPECT_TRUE(world.verify());
+    EXPECT_EQ(b.load(0), 1u);
+    EXPECT_FALSE(body.failed);
+}
+
 } // namespace

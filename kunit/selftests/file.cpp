@@ -5,6 +5,7 @@
 #include <linux/fs.h>
 #include <linux/memfd.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/swap.h>
 #include <sys/vfs.h>
 
@@ -114,6 +115,22 @@ CASE_ON_EACH(file_written_by_fsync) {
         CHECK_OK(strcmp(word, "other") ? fsync(fd) : fdatasync(fd));
         CHECK(content_of(directory + "/f") == expected);
     }
+}
+
+// The limit is for what a process writes itself, not for what the pool writes for it: as with the kernel's own msync.
+CASE_ON_EACH(file_written_beyond_the_limit_of_size) {
+    const int file = make_file(directory + "/f", pages_text(4));
+    const int fd = bound(file, OBJRMAP_SHARED);
+    std::string expected = pages_text(4);
+    in_child([&] {
+        void* memory = map_pages(fd, 4);
+        const rlimit limit{kPage, kPage};
+        CHECK_OK(setrlimit(RLIMIT_FSIZE, &limit)); // beyond it is SIGXFSZ
+        memcpy(at(memory, 3), "beyond", 6);
+        CHECK_OK(msync(memory, 4 * kPage, MS_SYNC));
+    });
+    expected.replace(3 * kPage, 6, "beyond");
+    CHECK(content_of(directory + "/f") == expected);
 }
 
 CASE_ON_EACH(file_written_at_last_close) {

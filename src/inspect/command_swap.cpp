@@ -15,6 +15,7 @@ const char* why_not_in(s32 error) {
     case OBJR_EHWPOISON:
         return "the memory of its page has failed, and what it had is lost: unmap it, or cut it off its object";
     case OBJR_EINTR: return "interrupted";
+    case OBJR_EBUSY: return "another swapoff or swapon is under way: wait for it, or end it";
     case OBJR_EAGAIN: return "slots are in use that no page table and no object names: ask again";
     default: return "unexpected error";
     }
@@ -49,6 +50,10 @@ s32 swap_in(World& world, const objr_command& command, objr_out* out) {
 s32 swap_off(World& world, const objr_command& command, objr_out* out) {
     SwapoffResult result;
     const s32 error = swapoff(world, result).as_int();
+    if (error == -OBJR_EBUSY) {
+        show_error(out, why_not_in(error), format_of(command.query));
+        return error;
+    }
     if (error != 0) {
         Reason reason;
         reason.words.add("swap is on as before: after ").decimal(result.pages).add(" pages, ");
@@ -76,7 +81,10 @@ s32 swap_on(World& world, const objr_command& command, objr_out* out) {
                    format_of(command.query));
         return -OBJR_EINVAL;
     }
-    world.swap.set_enabled(true);
+    if (const s32 error = swapon(world).as_int(); error != 0) {
+        show_error(out, why_not_in(error), format_of(command.query));
+        return error;
+    }
     Emitter emitter(out, format_of(command.query));
     emitter.begin_answer();
     emitter.begin_record("swapon");

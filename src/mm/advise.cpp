@@ -126,30 +126,33 @@ void Mm::mark_locked(Vma& vma, Advice advice) {
 // else with the Vma, whose other pages will not be better.
 Status Mm::populate_locked(Vaddr start, Vaddr end) {
     Status result;
-    for (Vaddr at = start; at < end; at += kPageSize) {
+    for (Vaddr at = start; at < end && result.as_int() != -OBJR_ENOMEM; objr_cond_resched()) {
+        if (objr_fatal_signal_pending() != 0) {
+            return Errno{OBJR_EINTR};
+        }
         Access access;
         Vaddr end_of_vma;
         {
             SharedGuard quiesce(world_.quiesce);
             SharedGuard guard(lock_);
-            const Vma* vma = find(at);
-            if (!vma || !vma->has(VmFlag::locked)) {
-                continue; // changed by another thread
+            const Vma* vma = first_from(at);
+            if (!vma || !vma->has(VmFlag::locked)) { // changed by another thread
+                at = vma ? vma->end : end;
+                continue;
             }
+            at = max(at, vma->start);
             access = access_to_lock(*vma);
-            end_of_vma = min(vma->end, end);
+            end_of_vma = vma->end;
         }
-        if (Status status = populate(at, access, Patience::files); !status) {
-            result = result ? status : result;
-            at = end_of_vma - kPageSize;
-        }
-        if (result.as_int() == -OBJR_ENOMEM) {
+        if (at >= end) {
             break;
         }
-        if (objr_fatal_signal_pending() != 0) {
-            return Errno{OBJR_EINTR};
+        if (Status status = populate(at, access, Patience::files); status) {
+            at += kPageSize;
+        } else {
+            result = result ? status : result;
+            at = end_of_vma;
         }
-        objr_cond_resched();
     }
     return result;
 }

@@ -47,9 +47,9 @@ private:
     Result<Progress> fault_present(Page& page, Pte pte, Readers readers = Readers::maybe);
     Result<Progress> map_new(Page* page, Pte expected, Page* old);
     Result<Progress> map_file_page(Page* page, Pte expected);
-    void enter(Page& page, bool writable);
+    void enter(Page& page, bool writable, bool written);
     void let_go(Page* page);
-    u64 rights(bool writable) const;
+    u64 rights(bool writable, bool written) const;
     Progress done(Page* page, bool writable, bool replaced, Page* old = nullptr) {
         mapped_ = {page, writable, replaced, old};
         return Progress::done;
@@ -156,7 +156,7 @@ Result<FaultHandler::Progress> FaultHandler::map_file_page(Page* page, Pte expec
             if (write_) {
                 vma_.file->mark_page_locked(*page);
             }
-            enter(*page, writable);
+            enter(*page, writable, write_);
             rmap_map_file(world_, *page, {*table_, address_}, reserve_);
             mm_.resident_add(1);
             return done(page, writable, false);
@@ -172,13 +172,14 @@ Result<FaultHandler::Progress> FaultHandler::map_new(Page* page, Pte expected, P
     bool mapped = false;
     {
         Guard guard(table_->lock);
-        if (same_mapping(table_->get(address_), expected)) {
+        if (const Pte now = table_->get(address_); same_mapping(now, expected)) {
             mapped = true;
             if (old) {
+                rmap_note_dirty(*old, now); // others may have it still
                 rmap_munlock(world_, *old, expected);
                 rmap_unmap(world_, *old, {*table_, address_});
             }
-            enter(*page, vma_.has(VmFlag::write));
+            enter(*page, vma_.has(VmFlag::write), write_);
             rmap_map_anon(world_, *page, vma_, {*table_, address_}, Exclusivity::exclusive, reserve_);
             if (!old) {
                 mm_.resident_add(1);
@@ -235,7 +236,7 @@ Result<FaultHandler::Progress> FaultHandler::fault_swap(Pte pte) {
             // Who holds it besides may have taken another's entry and not yet its translation: fault_present waits for him.
             exclusive = last && !page.mapped() && page.refcount.load() <= kOursAndTheCaches;
             writable = exclusive && write_;
-            enter(page, writable && vma_.has(VmFlag::write));
+            enter(page, writable && vma_.has(VmFlag::write), writable);
             rmap_map_anon(world_, page, vma_, {*table_, address_},
                           exclusive ? Exclusivity::exclusive : Exclusivity::uncertain, reserve_);
             mm_.resident_add(1);
@@ -262,7 +263,7 @@ Result<FaultHandler::Progress> FaultHandler::copy_swapped(Page* page, Pte pte) {
         if (table_->get(address_) == pte) {
             mapped = true;
             last = world_.swap.release(pte.swap_entry());
-            enter(**fresh, write_ && vma_.has(VmFlag::write));
+            enter(**fresh, write_ && vma_.has(VmFlag::write), write_);
             rmap_map_anon(world_, **fresh, vma_, {*table_, address_}, Exclusivity::exclusive, reserve_);
             mm_.resident_add(1);
         }
@@ -360,10 +361,10 @@ void FaultHandler::finish(World& world, const Mapped& mapped) {
     }
 }
 
-// A present entry for page, with a reference of its own. The table is locked.
-void FaultHandler::enter(Page& page, bool writable) {
+// A present entry for page, with a reference of its own, through which it is written at once or not. The table is locked.
+void FaultHandler::enter(Page& page, bool writable, bool written) {
     world_.pool.get(page);
-    table_->set(address_, Pte::present(world_.pool.pfn(page), rights(writable)));
+    table_->set(address_, Pte::present(world_.pool.pfn(page), rights(writable, written)));
     if (vma_.has(VmFlag::locked)) {
         rmap_mlock(world_, page);
     }
@@ -374,10 +375,11 @@ void FaultHandler::let_go(Page* page) {
     world_.pool.put(*page);
 }
 
-u64 FaultHandler::rights(bool writable) const {
+u64 FaultHandler::rights(bool writable, bool written) const {
     const bool any = vma_.has(VmFlag::read) || vma_.has(VmFlag::write) || vma_.has(VmFlag::exec);
-    return (any ? Pte::kUser : 0) | static_cast<u64>(use_) | (writable ? Pte::kWrite : 0) | (write_ ? Pte::kDirty : 0) |
-           (vma_.has(VmFlag::exec) ? 0 : Pte::kNoExecute) | (vma_.has(VmFlag::locked) ? Pte::kLocked : 0);
+    return (any ? Pte::kUser : 0) | static_cast<u64>(use_) | (writable ? Pte::kWrite : 0) |
+           (written ? Pte::kDirty : 0) | (vma_.has(VmFlag::exec) ? 0 : Pte::kNoExecute) |
+           (vma_.has(VmFlag::locked) ? Pte::kLocked : 0);
 }
 
 // ---- the Mm's side

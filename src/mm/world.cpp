@@ -108,7 +108,7 @@ void World::set_watermarks() {
 static void balance(World& world) {
     ScanLedger ledger;
     const u32 free = world.pool.free_pages();
-    const u32 wanted = max(world.high_pages.load(), 1u);
+    const u32 wanted = max(world.high_pages.load(), world.reclaimd.waiting()); // a page at least for each who waits
     if (free < wanted) {
         reclaim_pages(world, wanted - free, Scanner::daemon, ledger);
     }
@@ -117,12 +117,16 @@ static void balance(World& world) {
     }
 }
 
-// What is dirty now; what becomes so meanwhile is for the next round, else one need never end. What fails is left alone for a while.
+// What is dirty now; what becomes so meanwhile is for the next round, else one need never end. What fails is left alone for a while. If
+// all that is left is files which somebody else writes just now, his writes are waited for: they are what was asked for.
 static void write_back(World& world) {
     constexpr u64 kBatch = 256;
     u64 left = static_cast<u64>(max<s64>(world.counters.sum(Count::dirty_pages), 0));
     for (u64 written = 1; left != 0 && written != 0; left -= min(left, written)) {
-        written = write_back_some(world, min(left, kBatch));
+        written = write_back_some(world, min(left, kBatch), FileMapping::Busy::pass_by);
+        if (written == 0) {
+            written = write_back_some(world, min(left, kBatch), FileMapping::Busy::wait);
+        }
         objr_cond_resched();
     }
 }

@@ -5,13 +5,16 @@
 
 namespace objr {
 
-Status SlotMap::create(u64 slots) {
+Status SlotMap::create(u64 slots, Begin begin) {
     slots_ = slots;
     words_ = static_cast<u64*>(objr_kvzalloc(words_count() * sizeof(u64)));
     uppers_ = static_cast<u64*>(objr_kvzalloc(uppers_count() * sizeof(u64)));
     if (!words_ || !uppers_) {
         destroy();
         return Errno{OBJR_ENOMEM};
+    }
+    if (begin == Begin::none) {
+        return {};
     }
     for (u64 slot = 0; slot < slots; slot++) {
         words_[slot / kBits] |= 1ull << (slot % kBits);
@@ -49,21 +52,31 @@ u64 SlotMap::first_from(u64 slot) const {
     return kNone;
 }
 
-u64 SlotMap::take() {
+u64 SlotMap::next() {
     u64 slot = first_from(cursor_);
     if (slot == kNone) {
         slot = first_from(0);
     }
-    if (slot == kNone) {
-        return kNone;
+    if (slot != kNone) {
+        cursor_ = slot + 1;
     }
+    return slot;
+}
+
+u64 SlotMap::take() {
+    const u64 slot = next();
+    if (slot != kNone) {
+        remove(slot);
+    }
+    return slot;
+}
+
+void SlotMap::remove(u64 slot) {
     u64& word = words_[slot / kBits];
     word &= ~(1ull << (slot % kBits));
     if (word == 0) {
         uppers_[slot / kBits / kBits] &= ~(1ull << (slot / kBits % kBits));
     }
-    cursor_ = slot + 1;
-    return slot;
 }
 
 void SlotMap::give(u64 slot) {

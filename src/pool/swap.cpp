@@ -23,7 +23,8 @@ Status SwapSpace::create(Pool& pool, Counters& counters, const SwapConfig& confi
     if (!cells_ || (!buffer_ && !store_->writes_at_once())) {
         return Errno{OBJR_ENOMEM};
     }
-    OBJR_TRY_STATUS(free_.create(slots));
+    OBJR_TRY_STATUS(free_.create(slots, SlotMap::Begin::all));
+    OBJR_TRY_STATUS(kept_map_.create(slots, SlotMap::Begin::none));
     slot_count_ = slots;
     return {};
 }
@@ -42,13 +43,14 @@ void SwapSpace::destroy() {
         buffer_ = nullptr;
     }
     free_.destroy();
+    kept_map_.destroy();
     slot_count_ = 0;
 }
 
 OBJR_THREAD(no_thread_safety_analysis)
 SwapStore::Usage SwapSpace::usage() const {
     SwapStore::Usage usage = store_ ? store_->usage() : SwapStore::Usage{};
-    usage.bytes += slot_count_ * sizeof(Cell) + free_.bytes() + (buffer_ ? kPageSize : 0);
+    usage.bytes += slot_count_ * sizeof(Cell) + free_.bytes() + kept_map_.bytes() + (buffer_ ? kPageSize : 0);
     return usage;
 }
 
@@ -176,6 +178,7 @@ SwapSpace::Slot SwapSpace::slot(u64 offset) const {
 void SwapSpace::use_again_locked(Cell& slot) {
     if (slot.state == State::kept) {
         slot.state = State::used;
+        kept_map_.remove(static_cast<u64>(&slot - cells_));
         kept_.fetch_sub(1);
         used_.fetch_add(1);
         counters_->sub(Count::swap_kept);
@@ -196,6 +199,7 @@ bool SwapSpace::keep_locked(Page& page) {
         return false;
     }
     slot.state = State::kept;
+    kept_map_.give(entry_of(page).offset);
     kept_.fetch_add(1);
     used_.fetch_sub(1);
     counters_->add(Count::swap_kept);
@@ -209,18 +213,6 @@ void SwapSpace::give_up_locked(Page& page) {
     }
 }
 
-// Round and round; kNone: there is none.
-u64 SwapSpace::next_kept_locked() {
-    for (u64 seen = 0; seen < slot_count_ && kept() != 0; seen++) {
-        const u64 number = kept_cursor_;
-        kept_cursor_ = number + 1 < slot_count_ ? number + 1 : 0;
-        if (cells_[number].state == State::kept) {
-            return number;
-        }
-    }
-    return SlotMap::kNone;
-}
-
 // Up to so many kept slots become free. The caller may hold a page lock: that of another page is only tried. False: not one, there are
 // none or they are all busy.
 bool SwapSpace::give_up(u32 wanted) {
@@ -229,7 +221,7 @@ bool SwapSpace::give_up(u32 wanted) {
         Page* page = nullptr;
         {
             Guard guard(lock_);
-            const u64 number = next_kept_locked();
+            const u64 number = kept_map_.next();
             if (number == SlotMap::kNone) {
                 break;
             }

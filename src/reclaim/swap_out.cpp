@@ -157,6 +157,9 @@ static Status swap_in_round(World& world, SwapoffResult& result) {
 Status swapoff(World& world, SwapoffResult& result) {
     constexpr u32 kPatience = 250; // ticks in which nothing changes, although there is something
     Status status;
+    if (world.swapoffs.exchange(1) != 0) {
+        return Errno{OBJR_EBUSY};
+    }
     world.swap.set_enabled(false);
     for (u32 futile = 0; status && (world.swap.used() != 0 || world.swap.kept() != 0); objr_cond_resched()) {
         {
@@ -177,7 +180,17 @@ Status swapoff(World& world, SwapoffResult& result) {
     if (!status) {
         world.swap.set_enabled(true);
     }
+    world.swapoffs.store_release(0);
     return status;
+}
+
+Status swapon(World& world) {
+    if (world.swapoffs.exchange(1) != 0) {
+        return Errno{OBJR_EBUSY};
+    }
+    world.swap.set_enabled(true);
+    world.swapoffs.store_release(0);
+    return {};
 }
 
 } // namespace objr

@@ -291,12 +291,23 @@ bool too_dirty(World& world) {
 }
 
 Status wait_for_writeback(World& world) {
-    const s64 before = world.counters.sum(Count::writebacks);
-    const Status status = world.writebackd.wait_for_round();
-    if (world.counters.sum(Count::writebacks) != before) {
-        return {};
+    constexpr u32 kRounds = 3; // in which nothing is written, before there is no hope
+    const s64 writebacks = world.counters.sum(Count::writebacks);
+    const s64 dirty = world.counters.sum(Count::dirty_pages);
+    const auto helped = [&] {
+        return world.counters.sum(Count::writebacks) != writebacks || world.counters.sum(Count::dirty_pages) < dirty;
+    };
+    for (u32 round = 0; round < kRounds && !helped(); round++) {
+        OBJR_TRY_STATUS(world.writebackd.wait_for_round());
+        // What has failed is tried again when its pause is over: an error may pass.
+        while (!helped() && objr_ktime_get_ns() < world.write_back_pause.load()) {
+            if (objr_fatal_signal_pending() != 0) {
+                return Errno{OBJR_EINTR};
+            }
+            objr_sleep_a_tick();
+        }
     }
-    return status ? Status(Errno{OBJR_ENOMEM}) : status;
+    return helped() ? Status() : Status(Errno{OBJR_ENOMEM});
 }
 
 // ---- for somebody who needs a page
@@ -333,6 +344,7 @@ Status make_room(World& world, Patience patience) {
     constexpr u32 kTries = 3; // what was written may be dirty again before it is taken
     ScanLedger ledger;
     world.counters.add(Count::direct_reclaims);
+    const s64 reclaimed = world.counters.sum(Count::reclaimed_pages);
     for (u32 attempt = 0; attempt < kTries; attempt++) {
         ledger = {};
         if (reclaim_pages(world, kBatch, Scanner::faulter, ledger) != 0 || world.pool.free_pages() != 0) {
@@ -345,8 +357,14 @@ Status make_room(World& world, Patience patience) {
             break;
         }
         OBJR_TRY_STATUS(world.reclaimd.wait_for_round());
-        if (patience == Patience::files && world.pool.free_pages() == 0) {
-            OBJR_TRY_STATUS(world.writebackd.wait_for_round());
+        if (world.counters.sum(Count::reclaimed_pages) != reclaimed) {
+            return {}; // others may have been faster, but it goes on
+        }
+        if (patience == Patience::files && ledger[Fate::dirty] != 0 && world.pool.free_pages() == 0) {
+            const Status status = wait_for_writeback(world);
+            if (!status && status.error().value != OBJR_ENOMEM) {
+                return status;
+            }
         }
     }
     if (world.pool.free_pages() != 0) {

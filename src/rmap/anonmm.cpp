@@ -13,6 +13,7 @@
 #include "objrmap/world.h"
 #include "rebuild.h"
 #include "schemes.h"
+#include "walk_lock.h"
 
 namespace objr {
 
@@ -53,26 +54,12 @@ AnonMm* get_named(const Page& page) {
     return anon_mm && anon_mm->refs.add_unless_zero() ? anon_mm : nullptr;
 }
 
-OBJR_THREAD(no_thread_safety_analysis)
-bool lock_shared(RwSem& lock, Locking locking, WalkCost& cost) {
-    if (lock.try_lock_shared()) {
-        return true;
-    }
-    cost.lock_waits++;
-    if (locking == Locking::try_only) {
-        cost.stop = StopReason::contended;
-        return false;
-    }
-    lock.lock_shared();
-    return true;
-}
-
 // The head of its bundle, locked; nullptr: contended.
 OBJR_THREAD(no_thread_safety_analysis)
 AnonMm* lock_bundle_shared(AnonMm& of, Locking locking, WalkCost& cost) {
     for (;;) {
         AnonMm& head = head_of(of);
-        if (!lock_shared(head.lock, locking, cost)) {
+        if (!lock_for_walk(head.lock, locking, cost)) {
             return nullptr;
         }
         if (head.is_head()) {
@@ -108,7 +95,7 @@ private:
         if (mm.vma_count() == 0) {
             return Visit::go_on;
         }
-        if (!lock_shared(mm.tree_lock(), locking_, cost_)) {
+        if (!lock_for_walk(mm.tree_lock(), locking_, cost_)) {
             return Visit::stop;
         }
         const Vaddr address(read_once(page_.index) << kPageShift);

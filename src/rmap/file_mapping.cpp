@@ -177,8 +177,9 @@ void FileMapping::put() {
         Status status = write_out();
         if (!status) {
             failures++;
-            objr_printk(OBJR_ERR, "file %s: write-back at last close failed (error %d): %s\n", name_, status.as_int(),
-                        failures < kAttempts ? "once more" : "changes are lost");
+            if (objr_printk_ratelimit() != 0)
+                objr_printk(OBJR_ERR, "file %s: write-back at last close failed (error %d): %s\n", name_,
+                            status.as_int(), failures < kAttempts ? "once more" : "changes are lost");
         }
         Guard guard(world_.registry);
         u32 one = 1;
@@ -186,7 +187,8 @@ void FileMapping::put() {
             continue; // somebody has opened it meanwhile
         }
         // Only now is it certain that nobody makes it dirty any more: it is looked up under the lock that is held.
-        const bool written = status && dirty_.load() == 0 && writing_.load() == 0;
+        // Who writes one makes it dirty again, if that fails, before he says that he has ended.
+        const bool written = status && writing_.load_acquire() == 0 && dirty_.load() == 0;
         if (written || failures >= kAttempts || OBJR_WARN_ON(rounds == kMostRounds)) {
             break; // nobody can come to use it any more
         }

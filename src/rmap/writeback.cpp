@@ -3,7 +3,7 @@
 //
 // Writing takes the inode lock, and a process in write(2) may hold that while it faults on pool memory. So a page is made
 // clean and copied under its lock, and written from the copy with no lock held but writeback_, which no fault takes. fsync, truncate
-// and the last close wait for writeback_; the background only tries it.
+// and the last close wait for writeback_; the background only if it has nothing else to do.
 #include "objrmap/file_mapping.h"
 #include "objrmap/frames.h"
 #include "objrmap/rmap.h"
@@ -48,10 +48,13 @@ Status FileMapping::sync(u64 first, u64 last, bool datasync) {
     if (!writer) {
         return {}; // nothing can have become dirty
     }
-    Guard guard(writeback_);
-    note_size();
-    const Written written = write_pages(first, last, ~0ull, ~0u);
-    retry_at_.store(0);
+    Written written;
+    {
+        Guard guard(writeback_);
+        note_size();
+        written = write_pages(first, last, ~0ull, ~0u);
+        retry_at_.store(0);
+    }
     Status status = Status::from_int(objr_backing_sync(writer, first << kPageShift, ~0ull >> 1, datasync ? 1 : 0));
     if (!status) {
         note_failure(status);
@@ -68,21 +71,23 @@ Status FileMapping::write_out_page(u64 pgoff) {
     return write_pages(pgoff, pgoff, 1, 1).first_error;
 }
 
-// Who has tried it is being killed: the next one may succeed.
-static bool interrupted(Status status) { return !status && status.error().value == OBJR_EINTR; }
-
 // For every descriptor's next fsync. That the kernel had no memory for the attempt, or that who made it is being killed, is no error of the
 // file: it comes again.
 void FileMapping::note_failure(Status status) {
-    if (status.error().value != OBJR_ENOMEM && !interrupted(status)) {
+    if (status.error().value != OBJR_ENOMEM && status.error().value != OBJR_EINTR) {
         note_error(status.error().value);
     }
 }
 
-u64 FileMapping::write_back(u64 most) OBJR_THREAD(no_thread_safety_analysis) {
+u64 FileMapping::write_back(u64 most, Busy busy) OBJR_THREAD(no_thread_safety_analysis) {
     constexpr u32 kMostFailures = 16;
     constexpr u64 kPause = 1000000000; // ns
-    if (dirty_.load() == 0 || objr_ktime_get_ns() < retry_at_.load() || !writer() || !writeback_.try_lock()) {
+    if (dirty_.load() == 0 || objr_ktime_get_ns() < retry_at_.load() || !writer()) {
+        return 0;
+    }
+    if (busy == Busy::wait) {
+        writeback_.lock();
+    } else if (!writeback_.try_lock()) {
         return 0;
     }
     note_size();
@@ -94,8 +99,10 @@ u64 FileMapping::write_back(u64 most) OBJR_THREAD(no_thread_safety_analysis) {
         pages += written.pages;
     }
     write_next_ = written.next;
-    if (written.failures != 0) {
-        retry_at_.store(objr_ktime_get_ns() + kPause);
+    if (written.failures != 0 && pages == 0) { // not for one bad page among good ones
+        const u64 until = objr_ktime_get_ns() + kPause;
+        retry_at_.store(until);
+        world_.write_back_pause.store(until);
     }
     writeback_.unlock();
     return pages;
@@ -117,9 +124,10 @@ void FileMapping::try_note_cut() OBJR_THREAD(no_thread_safety_analysis) {
     }
 }
 
-// Until `most` pages are written or as many have failed as are allowed to; writeback_ is held.
+// Until `most` pages are written or as many have failed as are allowed to, or the caller is being killed: then EINTR is the first error.
+// writeback_ is held.
 FileMapping::Written FileMapping::write_pages(u64 first, u64 last, u64 most, u32 most_failures) {
-    Written written{.pages = 0, .failures = 0, .first_error = {}, .next = first};
+    Written written{.next = first};
     void* copy = objr_alloc_pages(0);
     if (!copy) {
         written.failures = 1;
@@ -136,15 +144,18 @@ FileMapping::Written FileMapping::write_pages(u64 first, u64 last, u64 most, u32
             SharedGuard quiesce(world_.quiesce);
             make_dirty(pgoff);
             note_failure(status);
-            world_.counters.add(Count::write_errors, interrupted(status) ? 0 : 1);
+            world_.counters.add(Count::write_errors);
             written.first_error = written.failures++ == 0 ? status : written.first_error;
-            ended = interrupted(status);
         }
         in_write_.store(~0ull);
-        ended = ended || pgoff == last;
+        ended = pgoff == last;
         pgoff++;
+        if (!ended && objr_fatal_signal_pending() != 0) {
+            written.first_error = written.first_error ? Status(Errno{OBJR_EINTR}) : written.first_error;
+            ended = true;
+        }
     }
-    writing_.store(0);
+    writing_.store_release(0);
     objr_free_pages(copy, 0);
     return written;
 }
@@ -214,7 +225,7 @@ void FileMapping::make_dirty(u64 pgoff) {
 // ---- in the background
 
 // One round at most: a file that has been visited and has dirty pages left has its turn in the next call.
-u64 write_back_some(World& world, u64 most) {
+u64 write_back_some(World& world, u64 most, FileMapping::Busy busy) {
     constexpr u64 kTurn = 64; // pages of one file
     u64 done = 0;
     u64 id = world.write_back_from.load();
@@ -227,7 +238,7 @@ u64 write_back_some(World& world, u64 most) {
             id = 0;
             continue;
         }
-        done += file->write_back(min(kTurn, most - done));
+        done += file->write_back(min(kTurn, most - done), busy);
         file->let_go();
         id++;
         objr_cond_resched();

@@ -24,6 +24,7 @@
 #include <linux/ratelimit.h>
 #include <linux/shmem_fs.h>
 #include <linux/slab.h>
+#include <linux/workqueue.h>
 #include <uapi/linux/fcntl.h>
 
 #include "compat.h"
@@ -253,7 +254,16 @@ int objr_backing_fill(struct objr_backing *backing, u64 pgoff, void *to)
 	return valid ? 0 : -EIO;
 }
 
-int objr_backing_write(struct objr_backing *backing, u64 pos, const void *data, u32 len)
+struct objr_backing_write {
+	struct work_struct work;
+	struct objr_backing *backing;
+	u64 pos;
+	const void *data;
+	u32 len;
+	int error;
+};
+
+static int objr_backing_write_now(struct objr_backing *backing, u64 pos, const void *data, u32 len)
 {
 	u64 size = objr_backing_size(backing);
 	const struct cred *caller;
@@ -279,6 +289,30 @@ int objr_backing_write(struct objr_backing *backing, u64 pos, const void *data, 
 	if (!len)
 		return 0;
 	return written ? written : -EIO;
+}
+
+static void objr_backing_write_run(struct work_struct *work)
+{
+	struct objr_backing_write *write = container_of(work, struct objr_backing_write, work);
+
+	write->error = objr_backing_write_now(write->backing, write->pos, write->data, write->len);
+}
+
+/*
+ * By a thread of the kernel's: what becomes of pages that others have written, too, is not for the limits (RLIMIT_FSIZE)
+ * of whoever asks for it to say, nor for a signal that kills him.
+ */
+int objr_backing_write(struct objr_backing *backing, u64 pos, const void *data, u32 len)
+{
+	struct objr_backing_write write = { .backing = backing, .pos = pos, .data = data, .len = len };
+
+	if (current->flags & PF_KTHREAD)
+		return objr_backing_write_now(backing, pos, data, len);
+	INIT_WORK_ONSTACK(&write.work, objr_backing_write_run);
+	queue_work(system_unbound_wq, &write.work);
+	flush_work(&write.work);
+	destroy_work_on_stack(&write.work);
+	return write.error;
 }
 
 int objr_backing_write_through(struct objr_backing *backing, u64 pos, const void *data, u32 len)

@@ -31,7 +31,7 @@ struct objr_process_mm {
 	struct mm_struct *mm; /* immutable, grabbed */
 	struct objr_mm *core; /* immutable, valid while there are users */
 	pid_t tgid; /* atomic: who was last seen in it (initial namespace), 0 for nobody */
-	unsigned int futile; /* atomic: waits for files in a row in which nothing was written */
+	u64 hopeless; /* atomic: the fault for which files were waited for in vain, see process_vma.c; 0 for none */
 	struct task_struct *writer; /* atomic: the task that holds mmap_lock for write and calls the core */
 };
 

@@ -153,19 +153,27 @@ static int objr_vma_mprotect(struct vm_area_struct *vma, unsigned long start, un
 
 /* ---- faults and access from outside --------------------------------------------------------------------------- */
 
-/* Waits in a row that were for nothing, before a fault gives up. */
-#define OBJR_FUTILE_MAX 3u
+/* What tells one fault from others of its process: the task and the page. */
+static u64 objr_fault_id(const struct vm_fault *vmf)
+{
+	return (u64)current->pid << 45 ^ vmf->address >> PAGE_SHIFT;
+}
+
+enum objr_need {
+	OBJR_NEED_PAGE, /* none can be had before files are written */
+	OBJR_NEED_RESTRAINT, /* it has one, and others must get some, too */
+};
 
 /*
  * Wait until files have been written, without mmap_lock: who holds the lock of a file, which the write needs, may be
  * waiting for mmap_lock. Only from user mode: else the task may hold that lock itself. NOPAGE: this attempt may not map
- * it; the access faults anew.
+ * it; the access faults anew. Should it fail then as well, after waiting in vain, that is known by pmm->hopeless.
  */
-static vm_fault_t objr_fault_wait(struct vm_fault *vmf, struct objr_process_mm *pmm)
+static vm_fault_t objr_fault_wait(struct vm_fault *vmf, struct objr_process_mm *pmm, enum objr_need need)
 {
+	u64 id = objr_fault_id(vmf);
 	struct file *filp = vmf->vma->vm_file;
 	struct objr_file *file = filp->private_data;
-	int error;
 
 	/* Without mmap_lock another thread may unmap it all. */
 	get_file(filp);
@@ -175,8 +183,10 @@ static vm_fault_t objr_fault_wait(struct vm_fault *vmf, struct objr_process_mm *
 		fput(filp);
 		return VM_FAULT_NOPAGE;
 	}
-	error = objr_wait_for_writeback(file->world);
-	WRITE_ONCE(pmm->futile, error ? READ_ONCE(pmm->futile) + 1 : 0);
+	if (need == OBJR_NEED_RESTRAINT)
+		objr_throttle(file->world);
+	else if (objr_wait_for_writeback(file->world))
+		WRITE_ONCE(pmm->hopeless, id);
 	objr_process_mm_unuse(pmm);
 	fput(filp);
 	/* Both: after pfn_mkwrite the kernel goes on, and unlocks once more, unless it sees NOPAGE. */
@@ -198,14 +208,13 @@ static vm_fault_t objr_vma_resolve(struct vm_fault *vmf, u32 kind, bool present)
 			      objr_vm_flags(vma, vma->vm_flags), &fault);
 	switch (error) {
 	case 0:
-		if (kind & OBJR_FAULT_WRITE && vmf->flags & FAULT_FLAG_USER &&
-		    objr_too_dirty(file->world) && READ_ONCE(region->pmm->futile) < OBJR_FUTILE_MAX)
-			return objr_fault_wait(vmf, region->pmm);
+		if (kind & OBJR_FAULT_WRITE && vmf->flags & FAULT_FLAG_USER && objr_too_dirty(file->world))
+			return objr_fault_wait(vmf, region->pmm, OBJR_NEED_RESTRAINT);
 		return VM_FAULT_NOPAGE;
 	case -ENOBUFS:
-		if (vmf->flags & FAULT_FLAG_USER && READ_ONCE(region->pmm->futile) < OBJR_FUTILE_MAX)
-			return objr_fault_wait(vmf, region->pmm);
-		WRITE_ONCE(region->pmm->futile, 0);
+		if (vmf->flags & FAULT_FLAG_USER && READ_ONCE(region->pmm->hopeless) != objr_fault_id(vmf))
+			return objr_fault_wait(vmf, region->pmm, OBJR_NEED_PAGE);
+		WRITE_ONCE(region->pmm->hopeless, 0);
 		return VM_FAULT_SIGBUS;
 	case -EAGAIN: /* the access itself tries again */
 		return VM_FAULT_NOPAGE;
