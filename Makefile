@@ -60,11 +60,11 @@ lint:
 coverage:
 	@scripts/spec-coverage
 
-## vm: a shell in a guest with the module loaded
+## vm: a shell in a guest with the module loaded, and the programs ADD="..."
 .PHONY: vm
 vm:
 	@scripts/setup vm
-	@qemu/vm
+	@qemu/vm $(addprefix --add ,$(ADD))
 
 ## stress: many processes at random for SECONDS (60) on the debug kernel
 .PHONY: stress

@@ -157,6 +157,7 @@ private:
     Section& section_of_number(u32 number) const { return section(number >> Section::kOrder); }
     Status make_room_in_directory(u32 sections);
     Status make_section(u32 number);
+    void forget_descriptors(u32 first, u32 end);
     // Sections lie anywhere in memory: a table indexed by the upper bits of the pfn finds the one of a frame.
     struct FrameTable {
         u32* numbers = nullptr; // (pfn >> Section::kOrder) - first -> number of the section, or kNoSection
@@ -173,6 +174,7 @@ private:
     Atomic<u32> resizing_{0};
     FrameTable next_frames_; // of who resizes
     u32 next_sections_ = 0; // of who resizes
+    u32 most_sections_ = 0; // of who resizes: that there have ever been
     Atomic<u32> poisoned_{0};
 
     SpinLock lock_;

@@ -16,7 +16,9 @@ struct Resize {
     static constexpr u32 kNone = ~0u;
 
     u32 before = 0; // MiB
+    u64 possible = 0; // growing: the most MiB that the machine has memory for now
     u32 got = 0; // growing: MiB that could be had
+    u64 staying = 0; // shrinking: pages that can go nowhere, if that is why
     u32 moved = 0; // shrinking: pages
     u32 in_the_way = kNone; // EBUSY: the number of the first page that cannot be moved
 };

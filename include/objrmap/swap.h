@@ -173,6 +173,7 @@ private:
     Atomic<u64> kept_{0};
     Atomic<bool> enabled_{true};
     Atomic<u32> readahead_floor_{0};
+    Atomic<bool> write_fails_{false}; // the last write did
 
     Mutex write_lock_;
     void* buffer_ OBJR_GUARDED_BY(write_lock_) = nullptr; // a page, for a store that does not write at once

@@ -71,6 +71,8 @@ void objr_kvfree(const void *memory); /* NULL is fine */
 /* 2^order zeroed pages, physically contiguous, in the direct map. Sleeps. */
 void *objr_alloc_pages(objr_u32 order);
 void objr_free_pages(void *memory, objr_u32 order); /* any */
+/* MiB that a pool may take now and leave the machine some: seven eighths of what is available. Any context. */
+objr_u64 objr_mb_for_pool(void);
 
 /*
  * One zeroed page for a page table, with one word kept beside it (the core's descriptor). root: aligned to 8 KiB, so

@@ -286,6 +286,7 @@
 	CASE(swap_readahead_of_what_is_bad) \
 	CASE(swap_off_and_on) \
 	CASE(swap_off_without_memory) \
+	CASE(swap_off_that_has_no_room) \
 	CASE(swap_off_and_unreadable) \
 	CASE(command_swapin)
 

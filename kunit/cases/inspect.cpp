@@ -71,7 +71,7 @@ OBJR_TEST(inspect_parse_errors) {
         {"", "nothing selected: write pfn X, page N"},
         {" \n", "range page A B"},
         {"pgn 0x5", "bad word 'pgn': expected pfn, page, pid, mm, file or range"},
-        {"pfn", "selector ends too early: expected a number, decimal or 0x hex"},
+        {"pfn", "the line ends too early: expected a number, decimal or 0x hex"},
         {"pfn 0x", "bad word '0x': expected a number"},
         {"pfn 5g", "bad word '5g'"},
         {"pfn -1", "bad word '-1'"},

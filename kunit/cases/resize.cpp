@@ -37,8 +37,10 @@ OBJR_TEST(resize_up_and_down) {
     }
     OBJR_EXPECT_EQ(world->pool.free_pages(), 0);
     OBJR_EXPECT_EQ(text.command(world, "resize 3"), -OBJR_ENOMEM);
-    OBJR_EXPECT_TEXT(text.c_str(), "error resize to 3 MiB failed, the pool has 4: what is in use does not fit");
-    OBJR_EXPECT_EQ(world->pool.free_pages(), 0);
+    OBJR_EXPECT_TEXT(text.c_str(),
+                     "error resize to 3 MiB failed, the pool has 4: 1024 pages are locked, or swap has no room");
+    OBJR_EXPECT(world->pool.free_pages() == 0 && world->pool.withdrawn_pages() == 0);
+    OBJR_EXPECT_EQ(world->counters.sum(Count::migrations), 0); // nothing was moved for nothing
     world.verify();
     OBJR_ASSERT(a.unmap(0, 600));
     const Pfn gone = world->pool.pfn(world->pool.page(1023));
@@ -61,6 +63,12 @@ OBJR_TEST(resize_up_and_down) {
         OBJR_EXPECT_EQ(a.load(1023), 1023);
         world.verify();
     }
+    const u64 bytes = world->pool.bytes();
+    OBJR_EXPECT_EQ(text.command(world, "resize 100000"), -OBJR_ENOMEM);
+    OBJR_EXPECT_TEXT(text.c_str(), "the machine has memory for at most ");
+    OBJR_EXPECT_EQ(world->pool.bytes(), bytes);
+    OBJR_EXPECT_EQ(text.command(world, "reclaim 513"), -OBJR_EINVAL);
+    OBJR_EXPECT_TEXT(text.c_str(), "error the pool has only 512 pages");
     OBJR_EXPECT_EQ(text.command(world, "resize 2"), 0); // it has that
     OBJR_EXPECT_EQ(world->pool.withdrawn_pages(), 0);
 }

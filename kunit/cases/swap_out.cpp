@@ -466,7 +466,11 @@ OBJR_TEST(swap_off_without_memory) {
     Process a(test, world);
     Text text(test);
     OBJR_PROPAGATE();
-    OBJR_ASSERT(a.map(0, 400));
+    Object object(test, world, "stays", 20);
+    OBJR_ASSERT(a.map(0, 400) && a.map(500, 520, kShared, object.get(), 0));
+    for (u64 n = 500; n < 520; n++) { // without swap they will not go, but some pages of files would
+        a.store(n, n);
+    }
     put_out(test, world, a);
     for (u64 n = 16; world->pool.free_pages() > 5; n++) {
         a.store(n, n);
@@ -480,6 +484,28 @@ OBJR_TEST(swap_off_without_memory) {
     for (u64 n = 0; n < 17; n++) {
         OBJR_EXPECT_EQ(a.load(n), n == 16 ? 16 : n + 100);
     }
+}
+
+// What cannot come back is not begun: nobody is without slots meanwhile.
+OBJR_TEST(swap_off_that_has_no_room) {
+    TestWorld world(test, kOverLz4);
+    Process a(test, world);
+    Text text(test);
+    OBJR_PROPAGATE();
+    OBJR_ASSERT(a.map(0, 400));
+    put_out(test, world, a);
+    for (u64 n = 16; world->pool.free_pages() > 15; n++) {
+        a.store(n, n);
+    }
+    OBJR_EXPECT_EQ(text.command(world, "swapoff"), -OBJR_ENOMEM);
+    OBJR_EXPECT_TEXT(text.c_str(), "error swap is on as before: after 0 pages, the pool has no free page");
+    OBJR_EXPECT(world->swap.enabled() && world->swap.used() == 16 && world->pool.free_pages() == 15);
+    OBJR_EXPECT_EQ(world->counters.sum(Count::swap_ins), 0);
+    OBJR_EXPECT_EQ(a.load(0), 100);
+    OBJR_EXPECT_EQ(text.command(world, "swapoff"), -OBJR_ENOMEM);
+    OBJR_ASSERT(a.unmap(20, 40));
+    OBJR_EXPECT_EQ(text.command(world, "swapoff"), 0);
+    OBJR_EXPECT_EQ(world->swap.used(), 0);
 }
 
 OBJR_TEST(swap_off_and_unreadable) {

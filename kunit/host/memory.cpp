@@ -159,6 +159,8 @@ void objr_kvfree(const void* memory) {
     std::free(const_cast<void*>(memory));
 }
 
+objr_u64 objr_mb_for_pool(void) { return 2048; }
+
 void* objr_alloc_pages(objr_u32 order) {
     check_may_sleep("alloc_pages");
     if (order > kMaxOrder || allocation_fails()) return nullptr;

@@ -50,9 +50,9 @@ CASE(command_refuses_and_names_the_word) {
         const char* part;
     } const wrong[] = {
         {"unmapp " + good, "error bad word 'unmapp': expected referenced, unmap, mkclean, revoke"},
-        {"migrate", "error selector ends too early"},
+        {"migrate", "error the line ends too early"},
         {"reclaim five", "error bad word 'five'"},
-        {"unmap", "error selector ends too early"},
+        {"unmap", "error the line ends too early"},
         {"unmap " + good + " peek", "error bad word 'peek'"},
         {"referenced " + good + " sneak", "error bad word 'sneak': expected peek, json or the end"},
         {"\n", "error nothing commanded"},

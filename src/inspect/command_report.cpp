@@ -165,10 +165,14 @@ static void explain_resize(const Resize& resize, u64 mb, s32 error, Words& words
         words.decimal(resize.in_the_way).add(")");
         return;
     case OBJR_ENOMEM:
-        if (grows) {
+        if (grows && mb > resize.possible) {
+            words.add("the machine has memory for at most ").decimal(resize.possible);
+        } else if (grows) {
             words.add("the kernel gave ").decimal(resize.got).add(" MiB in pieces of 1 MiB");
+        } else if (resize.staying != 0) {
+            words.decimal(resize.staying).add(" pages are locked, or swap has no room for them: unlock or unmap some");
         } else {
-            words.add("what is in use does not fit: free some pages, or unmap them to swap");
+            words.add("what is in use does not fit: free or unlock some pages, or give more swap");
         }
         return;
     default: words.add("error ").decimal(static_cast<u64>(-error)); return;

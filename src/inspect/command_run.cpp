@@ -196,6 +196,12 @@ s32 run(World& world, const objr_command& command, Report& report) {
 
 // So many pages become free, as far as pages can be taken away; files are written for it.
 s32 reclaim(World& world, u64 wanted, Report& report) {
+    if (wanted > world.pool.size()) {
+        Reason why;
+        why.words.add("the pool has only ").decimal(world.pool.size()).add(" pages");
+        report.error(why.words.c_str());
+        return -OBJR_EINVAL;
+    }
     ScanLedger ledger;
     const u64 freed = reclaim_and_wait(world, wanted, ledger);
     report.reclaimed(wanted, freed, ledger);

@@ -35,7 +35,7 @@ SelectorParser::SelectorParser(objr_query& query, const char* text, u64 length)
 
 bool SelectorParser::bad(const Word& word, const char* expected) {
     if (word.length == 0) {
-        message_.add("selector ends too early: expected ").add(expected);
+        message_.add("the line ends too early: expected ").add(expected);
     } else {
         message_.add("bad word '").escaped(word.bytes, word.length).add("': expected ").add(expected);
     }

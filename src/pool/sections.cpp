@@ -85,7 +85,7 @@ Status Pool::prepare_growth(u32 mb, u32* got) {
     Status status = make_room_in_directory(mb);
     u32 made = sections();
     for (; made < mb && status; made += status ? 1 : 0) {
-        status = make_section(made);
+        status = objr_fatal_signal_pending() != 0 ? Status(Errno{OBJR_EINTR}) : make_section(made);
         objr_cond_resched();
     }
     *got = made;
@@ -94,10 +94,21 @@ Status Pool::prepare_growth(u32 mb, u32* got) {
     }
     if (!status) {
         give_back(sections(), made);
+        forget_descriptors(max(sections(), most_sections_), made);
         return status;
     }
     next_sections_ = mb;
+    most_sections_ = max(most_sections_, mb);
     return {};
+}
+
+// Of sections that have never been in the row, so that nobody can have a pointer to one.
+void Pool::forget_descriptors(u32 first, u32 end) {
+    for (u32 n = first; n < end; n++) {
+        Section*& place = directory_[n >> kChunkOrder][n % kChunk];
+        objr_free_pages(place, Section::kBlockOrder);
+        place = nullptr;
+    }
 }
 
 // Its frames are found from now on; then they are given out.

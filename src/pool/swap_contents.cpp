@@ -154,16 +154,19 @@ bool SwapSpace::must_write(const Page& page) const {
     return !cell(entry_of(page)).stored || page.has(PageFlag::dirty);
 }
 
-// Errors are counted and worded, but for a full store of memory, which is no surprise.
+// Errors are counted, and the first one after a success is worded, but for a full store of memory, which is no surprise.
 void SwapSpace::note_written(SwapEntry entry, Status written) {
     if (written) {
         counters_->add(Count::swap_outs);
+        write_fails_.store(false);
         return;
     }
     counters_->add(Count::swap_write_errors);
     if (written.error().value != OBJR_ENOMEM && !(written.error().value == OBJR_ENOSPC && store_->writes_at_once())) {
-        if (objr_printk_ratelimit() != 0)
-            objr_printk(OBJR_ERR, "swap: slot %llu cannot be written (error %d): its page stays in memory\n",
+        if (!write_fails_.exchange(true) && objr_printk_ratelimit() != 0)
+            objr_printk(OBJR_ERR,
+                        "swap: slot %llu cannot be written (error %d): its page stays in memory. How many more: "
+                        "swap_write_errors in stats\n",
                         entry.offset, written.as_int());
     }
 }

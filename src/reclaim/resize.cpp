@@ -26,6 +26,10 @@ private:
 };
 
 Status grow(World& world, u32 mb, Resize& result) {
+    result.possible = result.before + objr_mb_for_pool();
+    if (mb > result.possible) {
+        return Errno{OBJR_ENOMEM};
+    }
     OBJR_TRY_STATUS(world.pool.prepare_growth(mb, &result.got));
     Guard quiesce(world.quiesce);
     world.pool.grow();
@@ -93,8 +97,21 @@ bool cut_off_closed(World& world) {
     return true;
 }
 
+// How many pages neither leave the pool nor are free, at this instant and at the least: those in locked Vmas, or anonymous ones for which
+// swap has no room.
+u64 staying_pages(World& world) {
+    const u64 room = world.swap.has_room() ? world.swap.slots() - world.swap.used() : 0;
+    const u64 anon = static_cast<u64>(max<s64>(world.counters.sum(Count::anon_pages), 0));
+    const u64 locked = static_cast<u64>(max<s64>(world.counters.sum(Count::locked_pages), 0));
+    return max(locked, anon - min(anon, room)) + world.pool.poisoned_pages();
+}
+
 Status shrink(World& world, u32 mb, Resize& result) {
     Pool& pool = world.pool;
+    if (const u64 staying = staying_pages(world); staying > (static_cast<u64>(mb) << Section::kOrder)) {
+        result.staying = staying;
+        return Errno{OBJR_ENOMEM};
+    }
     const u32 before = pool.sections();
     pool.close_from(mb << Section::kOrder);
     do {

@@ -160,6 +160,12 @@ Status swapoff(World& world, SwapoffResult& result) {
     if (world.swapoffs.exchange(1) != 0) {
         return Errno{OBJR_EBUSY};
     }
+    // At the most. What cannot succeed is not begun: while it goes on others cannot have slots.
+    const u64 room = world.pool.free_pages() + static_cast<u64>(max<s64>(world.counters.sum(Count::file_pages), 0));
+    if (world.swap.used() > room) {
+        world.swapoffs.store_release(0);
+        return Errno{OBJR_ENOMEM};
+    }
     world.swap.set_enabled(false);
     for (u32 futile = 0; status && (world.swap.used() != 0 || world.swap.kept() != 0); objr_cond_resched()) {
         {

@@ -72,6 +72,9 @@ private:
     const Scanner scanner_;
     ScanLedger& ledger_;
     u32 scanned_ = 0;
+    static constexpr u32 kMostFailures =
+        256; // the disk of the swap file is full, or fails: others will hardly go there
+    u32 failures_ = 0; // of writes to a swap file
     bool to_write_ = false; // what was looked at last is in the swap cache, and its contents are to go to the file
     SwapEntry entry_{};
 };
@@ -153,6 +156,7 @@ Fate Scan::look_at(Page& page, Urgency urgency) {
     }
     if (to_write_) { // to a swap file: under no lock
         fate = write_out(world_, entry_) ? Fate::freed : Fate::not_written;
+        failures_ += fate == Fate::freed ? 0 : 1;
     }
     return fate;
 }
@@ -171,6 +175,10 @@ Fate Scan::look_at_locked(Page& page, Urgency urgency) {
     }
     if (goes_to_swap(page) && !SwapSpace::cached(page) && !world_.swap.has_room()) {
         return Fate::no_swap; // without asking who has used it
+    }
+    if (goes_to_swap(page) && failures_ >= kMostFailures &&
+        (!SwapSpace::cached(page) || world_.swap.must_write(page))) {
+        return Fate::not_written;
     }
     if (file && page.has(PageFlag::maybe_dirty)) { // a write cleans it under those who map it
         return Fate::dirty;

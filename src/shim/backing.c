@@ -299,8 +299,8 @@ static void objr_backing_write_run(struct work_struct *work)
 }
 
 /*
- * By a thread of the kernel's: what becomes of pages that others have written, too, is not for the limits (RLIMIT_FSIZE)
- * of whoever asks for it to say, nor for a signal that kills him.
+ * By a thread of the kernel's: what becomes of pages that others have written, too, is not for the limits of
+ * whoever asks for it (RLIMIT_FSIZE) to say, nor for a signal that kills him.
  */
 int objr_backing_write(struct objr_backing *backing, u64 pos, const void *data, u32 len)
 {

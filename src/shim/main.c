@@ -50,7 +50,7 @@ static struct objr_world *objr_the_world;
 
 static int objr_parse_pool_mb(u32 *mib)
 {
-	u64 available = ((u64)si_mem_available() << PAGE_SHIFT) >> 20;
+	u64 available = objr_mb_for_pool();
 
 	if (kstrtou32(pool_mb, 10, mib) || *mib < 1 || *mib > OBJR_POOL_MB_MAX) {
 		pr_err("pool_mb=%s is not allowed: give a number of MiB from 1 to %u\n", pool_mb,
@@ -58,7 +58,7 @@ static int objr_parse_pool_mb(u32 *mib)
 		return -EINVAL;
 	}
 	if (*mib > available) {
-		pr_err("pool_mb=%u is more memory than is available: give at most %llu\n", *mib,
+		pr_err("pool_mb=%u would leave the machine too little memory: give at most %llu\n", *mib,
 		       available);
 		return -ENOMEM;
 	}
@@ -91,7 +91,8 @@ static int objr_open_swap_file(struct objr_backing **file)
 		       swap);
 		break;
 	default:
-		pr_err("swap=%s cannot be opened for reading and writing: error %d\n", swap, error);
+		pr_err("swap=%s cannot be opened for reading and writing (error %d): make it first, for example by fallocate -l 64M\n",
+		       swap, error);
 		break;
 	}
 	return error;
@@ -181,8 +182,8 @@ static int __init objr_init(void)
 	objr_memory_init();
 	error = objr_world_create(&params, &objr_the_world);
 	if (error == -ENOMEM)
-		pr_err("no memory for a pool of %u MiB: free some, or give a smaller pool_mb\n",
-		       params.pool_mb);
+		pr_err("no memory for a pool of %u MiB with swap=%s: free some, or give less\n",
+		       params.pool_mb, swap);
 	if (error)
 		return error;
 

@@ -132,6 +132,11 @@ void objr_kvfree(const void *memory)
 
 /* ---- pages ------------------------------------------------------------------------------- */
 
+u64 objr_mb_for_pool(void)
+{
+	return ((u64)max(si_mem_available(), 0L) << PAGE_SHIFT >> 20) * 7 / 8;
+}
+
 void *objr_alloc_pages(objr_u32 order)
 {
 	/* The pool's chunks. The caller goes on with a smaller order, so the allocator neither warns nor kills. */
