@@ -12,8 +12,8 @@
 // Rules, so that nobody waits in a circle:
 //   R1 A round begins under no lock of the module. Each page is looked at with quiesce held for read, its page lock is only tried, and no
 //      Mm's lock is taken.
-//   R2 The thread that faults writes to no file: it takes clean pages of files, and anonymous pages if the store is memory. What
-//      needs a write is left to the two threads of daemon.h.
+//   R2 The thread that faults writes to no file: it takes clean pages of files, and anonymous pages if the store is memory or has
+//      their contents. What needs a write is left to the two threads of daemon.h.
 //   R3 Waiting for those is for who holds no lock that a write could want: Patience.
 //   R4 A round ends: it looks at a bounded number of pages, in three passes, the last of which takes used pages too.
 //

@@ -316,6 +316,7 @@
 	CASE(kept_copied_by_all) \
 	CASE(kept_gives_way_to_others) \
 	CASE(kept_gives_its_memory_back) \
+	CASE(kept_in_a_file_is_for_who_faults) \
 	CASE(kept_until_swap_off) \
 	CASE(kept_and_migrated) \
 	CASE(kept_outlives_its_page)

@@ -2,11 +2,13 @@
 // swap_kept.cpp: slots of pages that are read back and not written to (swap.h): they need not be written again, and are nobody's in
 // the way.
 #include "page_kinds.h"
+#include "swap_file.h"
 #include "text_fixture.h"
 #include "unmap_fixture.h"
 
 #include "objrmap/migrate.h"
 #include "objrmap/poison.h"
+#include "objrmap/vmscan.h"
 
 using namespace objr;
 using namespace objr::test;
@@ -174,6 +176,33 @@ OBJR_TEST(kept_gives_its_memory_back) {
     for (u64 n = 0; n < 440; n++) {
         a.load(n);
         OBJR_EXPECT(page_holds(world->pool.address(*a.page(n)), PageKind::noise, n));
+    }
+}
+
+// Who faults may not write to a swap file, but need not either.
+OBJR_TEST(kept_in_a_file_is_for_who_faults) {
+    SwapFile file(test);
+    TestWorld world(test, file.params());
+    Process a(test, world);
+    OBJR_ASSERT(a.alive() && a.map(0, 40));
+    keep(test, world, a, 0, 20);
+    for (u64 n = 20; n < 40; n++) {
+        a.store(n, n);
+    }
+    const s64 written = world->counters.sum(Count::swap_outs);
+    u32 freed = 0;
+    for (u32 round = 0; round < 8 && freed < 20; round++) {
+        ScanLedger ledger;
+        freed += reclaim_pages(*world, 20 - freed, Scanner::faulter, ledger);
+    }
+    OBJR_EXPECT_EQ(freed, 20);
+    OBJR_EXPECT_EQ(world->counters.sum(Count::swap_outs), written);
+    for (u64 n = 0; n < 40; n++) {
+        OBJR_EXPECT(n < 20 ? a.pte(n).is_swap() : a.pte(n).is_present());
+    }
+    OBJR_EXPECT(world.verify());
+    for (u64 n = 0; n < 40; n++) {
+        OBJR_EXPECT_EQ(a.load(n), n < 20 ? n + 100 : n);
     }
 }
 

@@ -72,9 +72,8 @@ private:
     const Scanner scanner_;
     ScanLedger& ledger_;
     u32 scanned_ = 0;
-    static constexpr u32 kMostFailures =
-        256; // the disk of the swap file is full, or fails: others will hardly go there
-    u32 failures_ = 0; // of writes to a swap file
+    static constexpr u32 kMostFailures = 64; // the swap file's disk is full, or fails: no more is tried
+    u32 failures_ = 0; // of writes to it
     bool to_write_ = false; // what was looked at last is in the swap cache, and its contents are to go to the file
     SwapEntry entry_{};
 };
@@ -230,9 +229,10 @@ Fate Scan::take(Page& page, Urgency urgency) {
     WalkCost cost;
     const FileMapping* file = page.mapping().file_mapping();
     const bool to_swap = goes_to_swap(page);
-    if (to_swap && scanner_ != Scanner::daemon && !world_.swap.writes_at_once()) {
-        return Fate::
-            not_written; // a swap file takes nothing from a fault: its page is left where it is, for the daemon
+    // A swap file takes nothing from a fault: a page that must be written is left where it is, for the daemon.
+    if (to_swap && scanner_ != Scanner::daemon && !world_.swap.writes_at_once() &&
+        (!SwapSpace::cached(page) || world_.swap.must_write(page))) {
+        return Fate::not_written;
     }
     UnmapResult result =
         unmap_page(world_, page, urgency == Urgency::take_used ? UnmapMode::take_used : UnmapMode::reclaim, cost);
@@ -248,7 +248,7 @@ Fate Scan::take(Page& page, Urgency urgency) {
     case Refusal::no_slot: return Fate::no_swap;
     case Refusal::not_written: return Fate::not_written;
     case Refusal::to_be_written:
-        to_write_ = true;
+        to_write_ = scanner_ == Scanner::daemon;
         entry_ = result.entry;
         return Fate::not_written;
     case Refusal::none: break;
