@@ -85,9 +85,9 @@ public:
     // page: locked, cached, mapped, with count 0. True: the slot is kept. False: swap is half full, or off, or the store lacks what
     // the page has: the caller owes a settle_locked.
     [[nodiscard]] bool keep_locked(Page& page);
-    // page: locked, about to be written by its only user. With count 0 it leaves the cache.
-    void give_up_locked(Page& page);
-    // Swap-off: no slot is kept. Sleeps: no page lock is held.
+    // page: locked, about to be written by its only user. With count 0 it leaves the cache. True: it has.
+    bool give_up_locked(Page& page);
+    // Swap-off: no slot is kept any more. Sleeps: no page lock is held.
     void give_up_all();
     // Memory failure: the cached page is locked, and newer than what is stored. It leaves the cache; whoever has the entry gets
     // EHWPOISON for it. The count is not 0.
@@ -156,6 +156,7 @@ private:
     bool end_locked(Cell& slot) OBJR_THREAD(requires_capability(lock_));
     void use_again_locked(Cell& slot) OBJR_THREAD(requires_capability(lock_));
     u64 take_slot(Page& page);
+    Page* next_kept();
     bool give_up(u32 wanted);
     Status write_to_store(SwapEntry entry, const void* contents);
     void free_slot(SwapEntry entry);

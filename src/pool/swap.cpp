@@ -207,10 +207,23 @@ bool SwapSpace::keep_locked(Page& page) {
     return true;
 }
 
-void SwapSpace::give_up_locked(Page& page) {
-    if (count_of(page) == 0 && cached(page)) {
+bool SwapSpace::give_up_locked(Page& page) {
+    const bool gives = cached(page) && count_of(page) == 0;
+    if (gives) {
         remove_from_cache_locked(page);
     }
+    return gives;
+}
+
+// The page of one that is kept, referenced; the next time of another. nullptr: there is none.
+Page* SwapSpace::next_kept() {
+    Guard guard(lock_);
+    const u64 number = kept_map_.next();
+    if (number == SlotMap::kNone) {
+        return nullptr;
+    }
+    pool_->get(*cells_[number].page);
+    return cells_[number].page;
 }
 
 // Up to so many kept slots become free. The caller may hold a page lock: that of another page is only tried. False: not one, there are
@@ -218,40 +231,27 @@ void SwapSpace::give_up_locked(Page& page) {
 bool SwapSpace::give_up(u32 wanted) {
     u32 given = 0;
     for (u64 tries = kept(); tries != 0 && given < wanted; tries--) {
-        Page* page = nullptr;
-        {
-            Guard guard(lock_);
-            const u64 number = kept_map_.next();
-            if (number == SlotMap::kNone) {
-                break;
-            }
-            if (cells_[number].page->try_lock()) {
-                page = cells_[number].page;
-                pool_->get(*page);
-            }
+        Page* page = next_kept();
+        if (!page) {
+            break;
         }
-        if (page) { // kept it stays while its page is locked, or somebody needs it again
-            given += count_of(*page) == 0 ? 1 : 0;
-            give_up_locked(*page);
+        if (page->try_lock()) {
+            given += give_up_locked(*page) ? 1 : 0;
             page->unlock();
-            pool_->put(*page);
         }
+        pool_->put(*page);
     }
     return given != 0;
 }
 
 void SwapSpace::give_up_all() {
-    for (u64 offset = 0; offset < slot_count_ && kept() != 0; offset++) {
-        Page* page = slot(offset).kept ? find_page({0, offset}) : nullptr;
-        if (page) {
+    OBJR_WARN_ON(enabled()); // else there might be more of them all the time
+    while (Page* page = next_kept()) {
+        {
             PageLock lock(*page);
-            if (cached(*page, {0, offset})) {
-                give_up_locked(*page);
-            }
+            give_up_locked(*page);
         }
-        if (page) {
-            pool_->put(*page);
-        }
+        pool_->put(*page);
     }
 }
 
