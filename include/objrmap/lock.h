@@ -46,6 +46,8 @@
 //   L8 A page comes locked from the pool, since it can be found by its number from that moment on.
 //   L9 Who takes an entry without its page's lock is in a ZapGrace::Section from before that until its translation is gone. Who relies
 //      on nobody reaching a page by an old translation (to move it, to write to it as its last owner) waits for these to end.
+//   L10 Who gives an address something else to show (remap, DONTNEED, truncation) zaps it even if its entry was not present: a walk that
+//      has just taken the page may not have zapped yet (L4). A fault needs not, it waits for the lock of that very page.
 #pragma once
 
 #include <generated/objr-kernel-sizes.h>

@@ -99,6 +99,8 @@ s32 Process::try_load(u64 page) {
 
 s32 Process::try_store(u64 page, u64 value) { return cpu_.store(*mm_, at(page), value).as_int(); }
 
+void Process::before_next_zap(void (*function)(void*), void* argument) { cpu_.before_next_zap(function, argument); }
+
 u64 Process::load(u64 page) {
     u64 value = ~0ull;
     objr_test* test = test_;

@@ -62,6 +62,7 @@ public:
     // child must have nothing mapped.
     Status fork_to(Process& child) { return Mm::fork(*mm_, *child.mm_, Vaddr(kPageSize), mm_->address_end(), nullptr); }
     void exit();
+    void before_next_zap(void (*function)(void*), void* argument); // see SoftMmu
 
     // By page number; offset 0 of the page. Loads answer ~0 and fail the test if the access faults for good.
     u64 load(u64 page);

@@ -81,6 +81,9 @@ bool SoftMmu::walk(Mm& mm, Vaddr address, Access access, Entry& entry) {
 }
 
 void SoftMmu::zap(objr_region*, Vaddr start, Vaddr end, objr_held) {
+    if (auto* const function = before_zap_.exchange(nullptr)) {
+        function(before_argument_);
+    }
     Guard guard(tlb_lock_);
     for (Entry& entry : tlb_) {
         if (entry.page >= start.value >> kPageShift && entry.page < end.value >> kPageShift) {

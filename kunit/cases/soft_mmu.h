@@ -21,6 +21,11 @@ public:
     Status store(Mm& mm, Vaddr address, u64 value) { return access(mm, address, Access::write, &value); }
     Status fetch(Mm& mm, Vaddr address, u64* value) { return access(mm, address, Access::exec, value); }
     u64 faults() const { return faults_.load(); }
+    // Called once, by whoever zaps next, before he does: entries are changed by then, and the translations are still there.
+    void before_next_zap(void (*function)(void*), void* argument) {
+        before_argument_ = argument;
+        before_zap_.store_release(function);
+    }
 
     void zap(objr_region* region, Vaddr start, Vaddr end, objr_held held) override;
     Translation harvest(objr_region* region, Vaddr address, Harvest mode) override;
@@ -43,6 +48,8 @@ private:
     SpinLock tlb_lock_;
     Entry tlb_[kEntries];
     Atomic<u64> faults_{0};
+    Atomic<void (*)(void*)> before_zap_{nullptr};
+    void* before_argument_ = nullptr;
 };
 
 } // namespace objr::test

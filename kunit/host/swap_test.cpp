@@ -357,4 +357,71 @@ TEST_P(SwapUnder, kept_after_a_write_that_failed) {
     EXPECT_FALSE(body.failed);
 }
 
+// ---- between the entry and the translation: a page is taken from its process, whose translation is still there, and the process
+// changes what the address shows. It must see that at once.
+
+// While the page that a has at its first page is migrated, between these two.
+template <class During>
+void while_it_migrates(objr_test* test, TestWorld& world, Process& a, During&& during) {
+    Page& page = *a.page(0);
+    world->pool.get(page);
+    bool done = false;
+    auto call = [&] {
+        std::thread(during).join();
+        done = true;
+    };
+    a.before_next_zap([](void* argument) { (*static_cast<decltype(call)*>(argument))(); }, &call);
+    {
+        SharedGuard quiesce(world->quiesce);
+        objr::PageLock lock(page);
+        objr::Migration migration(*world, page);
+        OBJR_ASSERT(migration.start({}));
+        OBJR_ASSERT(migration.unmap());
+        Page& fresh = migration.settle();
+        fresh.unlock();
+        world->pool.put(fresh);
+    }
+    world->pool.put(page);
+    OBJR_EXPECT(done);
+}
+
+TEST_P(SwapUnder, spec_C12_remap_while_a_page_leaves) {
+    objr_test body;
+    objr_test* test = &body;
+    TestWorld world(test, 1, 4, GetParam(), 1);
+    objr::test::Object object(test, world, "shown", 4);
+    Process a(test, world);
+    ASSERT_TRUE(a.map(0, 4, kShared, object.get(), 0));
+    for (u64 n = 0; n < 4; n++)
+        a.store(n, 10 + n);
+    while_it_migrates(test, world, a, [&] {
+        EXPECT_TRUE(a.mm().remap(at(0), kPageSize, 1, Populate::no));
+        EXPECT_EQ(a.load(0), 11u);
+        EXPECT_TRUE(a.mm().remap(at(0), kPageSize, 0, Populate::no));
+        EXPECT_TRUE(
+            a.mm().remap(at(0), kPageSize, 2, Populate::no)); // what is replaced is no page, but may have been just now
+        EXPECT_EQ(a.load(0), 12u);
+    });
+    EXPECT_EQ(a.load(0), 12u);
+    EXPECT_TRUE(world.verify());
+    EXPECT_FALSE(body.failed);
+}
+
+TEST_P(SwapUnder, spec_U3_dontneed_while_a_page_leaves) {
+    objr_test body;
+    objr_test* test = &body;
+    TestWorld world(test, 1, 4, GetParam(), 1);
+    Process a(test, world);
+    ASSERT_TRUE(a.map(0, 1));
+    a.store(0, 5);
+    while_it_migrates(test, world, a, [&] {
+        EXPECT_TRUE(a.mm().advise(at(0), at(1), Advice::dontneed));
+        EXPECT_EQ(a.load(0), 0u);
+        a.store(0, 7);
+    });
+    EXPECT_EQ(a.load(0), 7u); // not lost with the page that left
+    EXPECT_TRUE(world.verify());
+    EXPECT_FALSE(body.failed);
+}
+
 } // namespace

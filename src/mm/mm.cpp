@@ -185,7 +185,8 @@ u64 Mm::zap_range_locked(Vma& vma, Vaddr start, Vaddr end, Translations translat
             {
                 ZapGrace::Section section(translations == Translations::present ? &world_.zap_grace : nullptr);
                 part.start = take_entries(*part.table, from, part.end, batch);
-                if (batch.page_count != 0 && translations == Translations::present) {
+                // Also of what was not present: a walk that has just taken it may not have zapped yet.
+                if (batch.entries != 0 && translations == Translations::present) {
                     mmu_.zap(vma.region, from, part.start, held);
                 }
             }

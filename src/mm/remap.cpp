@@ -55,8 +55,9 @@ static bool replace_entry(World& world, PageTable& table, Vaddr address, Pte fre
     return true;
 }
 
-// Every entry of [start, end) becomes what entry_for(address, entry) says. Those that were present lose their translations, then
-// their references. Returns how many these were.
+// Every entry of [start, end) becomes what entry_for(address, entry) says. Those that change lose their translations, also if they were
+// not present, since a walk that has just taken one may not have zapped yet; pages then lose their references. Returns how many these
+// were.
 template <class EntryFor>
 u64 Mm::replace_entries(Vma& vma, Vaddr start, Vaddr end, objr_held held, EntryFor&& entry_for) {
     u64 taken = 0;
@@ -64,6 +65,7 @@ u64 Mm::replace_entries(Vma& vma, Vaddr start, Vaddr end, objr_held held, EntryF
         while (part.start < part.end) {
             const Vaddr from = part.start;
             Replaced replaced;
+            bool changed = false;
             {
                 ZapGrace::Section section(&world_.zap_grace);
                 {
@@ -71,11 +73,12 @@ u64 Mm::replace_entries(Vma& vma, Vaddr start, Vaddr end, objr_held held, EntryF
                     for (; part.start < part.end && !replaced.full(); part.start += kPageSize) {
                         const Pte old = part.table->get(part.start);
                         if (const Pte fresh = entry_for(part.start, old); fresh != old) {
+                            changed = true;
                             replace_entry(world_, *part.table, part.start, fresh, replaced);
                         }
                     }
                 }
-                if (replaced.count != 0) {
+                if (changed) {
                     mmu_.zap(vma.region, from, part.start, held);
                 }
             }
