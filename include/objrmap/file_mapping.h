@@ -83,10 +83,9 @@ public:
     // under the quiesce lock, which it takes for each page.
     Status sync(u64 first, u64 last, bool datasync);
     // The same in the background: at most `most` of the dirty pages, from where the last call has stopped, not synced. Returns
-    // how many were written. busy: what if somebody else writes the file just now. After a call in which writing has only failed the
-    // file is left alone for a second.
-    enum class Busy { pass_by, wait };
-    u64 write_back(u64 most, Busy busy = Busy::pass_by);
+    // how many were written. None if somebody else writes the file just now: busy is set then. After a call in which writing has only
+    // failed the file is left alone for a second.
+    u64 write_back(u64 most, bool* busy = nullptr);
     // The same for one page, waited for and not synced.
     Status write_out_page(u64 pgoff);
     ErrorSequence& errors() { return errors_; }
@@ -169,6 +168,7 @@ private:
     Atomic<u64> size_{0}; // of a named object; of a file: the size last seen
     Atomic<u32> cutting_{0}; // truncate() has set the size and not yet unmapped what is beyond
     Mutex writeback_; // one write-back at a time
+    Mutex syncing_; // the same for waiting for the disk; not nested
     Atomic<u64> in_write_{~0ull}; // the page whose copy is being written; writeback_ held; set under its page lock
     Atomic<u32> writing_{0}; // pages are marked clean and not all of them written yet; writeback_ held
     u64 write_next_ OBJR_GUARDED_BY(writeback_) = 0; // where write_back() goes on
@@ -181,7 +181,7 @@ private:
 };
 
 // Write about `most` dirty pages back, of one file after the other, each call where the last one has stopped. Returns how
-// many were written; 0: none is left that can be now. Sleeps, under no lock.
-u64 write_back_some(World& world, u64 most, FileMapping::Busy busy = FileMapping::Busy::pass_by);
+// many were written; 0: none is left that can be now. busy: set if a file was passed by that somebody else writes. Sleeps, under no lock.
+u64 write_back_some(World& world, u64 most, bool* busy = nullptr);
 
 } // namespace objr

@@ -55,7 +55,7 @@ public:
     void destroy();
     u64 slots() const { return slot_count_; }
     u64 used() const { return used_.load(); } // slots that are not free, but for those
-    u64 kept() const { return kept_.load(); } // that are kept
+    u64 kept() const { return kept_.load(); } // that are kept; who reads this first and then used() misses none
     bool has_room() const { return enabled() && used() < slots(); } // at this instant
     SwapStore::Usage usage() const; // of the store, and in bytes the tables here
     // Swap-off: from when this returns no slot is given out. Any context.

@@ -81,8 +81,11 @@ Status make_room(World& world, Patience patience);
 // next one in need of a page, who may not wait for files, would find none that is clean (Linux:
 // mm/page-writeback.c:balance_dirty_pages). Any context.
 bool too_dirty(World& world);
-// Until dirty pages have been written. Sleeps; no lock is held that a write could want, and no mmap_lock. ENOMEM: nothing was; EINTR:
-// the task is being killed; EAGAIN: there is nobody who writes.
+// For him: until something has been written, but for some ticks at most. Sleeps; no lock is held that a write could want, and no
+// mmap_lock.
+void throttle(World& world);
+// Until dirty pages have been written. Sleeps; under no such lock either. ENOMEM: nothing was, in several rounds of which each has waited
+// until what has failed was tried again; EINTR: the task is being killed; EAGAIN: there is nobody who writes.
 Status wait_for_writeback(World& world);
 
 } // namespace objr

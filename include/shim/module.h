@@ -125,7 +125,7 @@ int objr_mm_populate(struct objr_mm *mm, objr_u64 start, objr_u64 len);
 int objr_mm_fault(struct objr_mm *mm, objr_u64 address, objr_u32 fault, objr_u32 vm_flags, void *token);
 /* 1: pages are short and many newer than their files: who has just written should objr_throttle. Any context. */
 int objr_too_dirty(struct objr_world *world);
-/* Until what can be written has been tried once. Under no mmap_lock and no lock of a file. */
+/* Until something was written, for some ticks at most. Under no mmap_lock and no lock of a file. */
 void objr_throttle(struct objr_world *world);
 /*
  * Until dirty pages have been written. Under no mmap_lock and no lock of a file. -ENOMEM: several attempts have failed, over

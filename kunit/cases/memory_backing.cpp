@@ -20,6 +20,8 @@ struct objr_memory_file {
         objr_u32 after;
         int error;
     } ops[OBJR_MEMORY_OPS]; // guarded by lock
+    void (*sync_hook)(void*) = nullptr;
+    void* sync_context = nullptr;
     void (*hook)(void*); // changed while nobody writes
     void* context;
 };
@@ -163,6 +165,11 @@ void objr_memory_file_on_write(objr_memory_file* file, void (*hook)(void* contex
     file->context = context;
 }
 
+void objr_memory_file_on_sync(objr_memory_file* file, void (*hook)(void* context), void* context) {
+    file->sync_hook = hook;
+    file->sync_context = context;
+}
+
 // ---- shim/kernel.h ----------------------------------------------------------------------------------------------------
 
 objr_u64 objr_backing_key(const objr_backing* backing) { return reinterpret_cast<objr_u64>(backing->file); }
@@ -228,9 +235,17 @@ int objr_backing_write_through(objr_backing* backing, objr_u64 pos, const void* 
 void objr_backing_willneed(objr_backing*, objr_u64, objr_u64) { objr_might_sleep(); }
 
 int objr_backing_sync(objr_backing* backing, objr_u64, objr_u64, int) {
+    objr_memory_file* file = backing->file;
     objr_might_sleep();
-    Locked locked(backing->file);
-    return begin_locked(backing->file, OBJR_MEMORY_SYNC);
+    int error = 0;
+    {
+        Locked locked(file);
+        error = begin_locked(file, OBJR_MEMORY_SYNC);
+    }
+    if (file->sync_hook) {
+        file->sync_hook(file->sync_context);
+    }
+    return error;
 }
 
 int objr_backing_truncate(objr_backing* backing, objr_u64 size) {

@@ -46,6 +46,8 @@ enum objr_memory_file_op {
 objr_u32 objr_memory_file_calls(struct objr_memory_file* file, enum objr_memory_file_op op);
 /* Before each write, under no lock of the file: hook(context). NULL: nothing. Set while nobody writes. */
 void objr_memory_file_on_write(struct objr_memory_file* file, void (*hook)(void* context), void* context);
+/* The same before each sync says how it ended. */
+void objr_memory_file_on_sync(struct objr_memory_file* file, void (*hook)(void* context), void* context);
 /* op goes well `after` more times and then fails with -error until told otherwise; error 0: never. */
 void objr_memory_file_fail(struct objr_memory_file* file, enum objr_memory_file_op op, int error, objr_u32 after);
 

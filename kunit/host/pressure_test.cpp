@@ -12,7 +12,11 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
+#include <future>
 #include <memory>
+#include <thread>
+#include <vector>
 
 namespace {
 
@@ -308,6 +312,88 @@ TEST(Pressure, disk_that_only_fails_is_sigbus) {
         objr_memory_file_fail(with.memory, OBJR_MEMORY_WRITE, 0, 0);
         EXPECT_EQ(process.store(kFileBase + n * kPage, 7), Outcome::kOk);
     }
+}
+
+// Each waits for as many attempts as the others, however many there are.
+TEST(Pressure, many_wait_for_a_disk_that_only_fails) {
+    WorldWithFile with(512, 4, 8);
+    const auto& world = *reinterpret_cast<objr::World*>(with.world);
+    objr_memory_file_fail(with.memory, OBJR_MEMORY_WRITE, OBJR_EIO, 0);
+    Process process(with.world, "writer");
+    ASSERT_EQ(process.map(kFileBase, 512 * kPage, 0, kReadWrite | OBJR_VM_SHARED, with.file), 0);
+    ASSERT_EQ(process.store(kFileBase, 7), Outcome::kOk);
+    Process hungry(with.world, "hungry"); // nothing is free, so that they do need what they wait for
+    ASSERT_EQ(hungry.map(kBase, 255 * kPage, 0, kReadWrite), 0);
+    for (objr_u64 n = 0; n < 255 && world.pool.free_pages() != 0; n++)
+        ASSERT_EQ(hungry.store(kBase + n * kPage, 1), Outcome::kOk);
+    std::vector<std::thread> all;
+    for (int n = 0; n < 16; n++)
+        all.emplace_back([&] { EXPECT_NE(objr_wait_for_writeback(with.world), 0); });
+    for (std::thread& one : all)
+        one.join();
+    EXPECT_LE(world.counters.sum(objr::Count::write_errors), 5);
+    objr_memory_file_fail(with.memory, OBJR_MEMORY_WRITE, 0, 0);
+}
+
+// One file hangs in somebody's fsync: the other goes on being written, and who writes to it gets on.
+TEST(Pressure, file_that_hangs_is_in_nobodys_way) {
+    constexpr objr_u64 kFile = 512;
+    WorldWithFile with(kFile, 4, 8);
+    objr_memory_file* hung_memory = objr_memory_file_create("hung", 8 * kPage, 8 * kPage, 1);
+    objr_object* hung = nullptr;
+    ASSERT_EQ(objr_object_of_file(with.world, objr_memory_file_open(hung_memory, 1), &hung), 0);
+    static std::atomic<bool> hangs, ended;
+    hangs = ended = false;
+    objr_memory_file_on_write(
+        hung_memory,
+        [](void*) {
+            hangs = true;
+            while (!ended)
+                std::this_thread::yield();
+        },
+        nullptr);
+    {
+        Process process(with.world, "writer");
+        ASSERT_EQ(process.map(kFileBase, kFile * kPage, 0, kReadWrite | OBJR_VM_SHARED, with.file), 0);
+        ASSERT_EQ(process.map(kObjectBase, 8 * kPage, 0, kReadWrite | OBJR_VM_SHARED, hung), 0);
+        ASSERT_EQ(process.store(kObjectBase, 1), Outcome::kOk);
+        std::thread syncing([&] { EXPECT_EQ(objr_object_sync(hung, 0, ~0ull >> 1, 0), 0); });
+        while (!hangs)
+            std::this_thread::yield();
+        ASSERT_EQ(process.store(kObjectBase + kPage, 1), Outcome::kOk);
+        reinterpret_cast<objr::World*>(with.world)->writebackd.kick(); // it meets the file that hangs first
+        write_all(process, kFile);
+        ended = true;
+        syncing.join();
+    }
+    objr_object_put(hung);
+    objr_memory_file_destroy(hung_memory);
+}
+
+// The kernel tells of a failure once for each open file, and all descriptors of an object have one: whoever comes second must hear of
+// it, too.
+TEST(Pressure, failed_fsync_is_one_for_all_who_wait) {
+    static WorldWithFile* file;
+    static std::future<int> second;
+    static auto* const sync = +[](objr_u64 sample) {
+        const int error = objr_object_sync(file->file, 0, ~0ull >> 1, 0);
+        const int earlier = objr_object_error_check(file->file, &sample);
+        return error ? error : earlier;
+    };
+    WorldWithFile with(8, 4, 8);
+    file = &with;
+    objr_memory_file_fail(with.memory, OBJR_MEMORY_SYNC, OBJR_EIO, 0);
+    objr_memory_file_on_sync(
+        with.memory,
+        [](void*) { // the first one has had the error, and has not told anybody yet
+            objr_memory_file_on_sync(file->memory, nullptr, nullptr);
+            objr_memory_file_fail(file->memory, OBJR_MEMORY_SYNC, 0, 0);
+            second = std::async(std::launch::async, sync, objr_object_error_sample(file->file));
+            second.wait_for(std::chrono::milliseconds(200)); // it may wait for us
+        },
+        nullptr);
+    EXPECT_EQ(sync(objr_object_error_sample(with.file)), -OBJR_EIO);
+    EXPECT_EQ(second.get(), -OBJR_EIO);
 }
 
 // Many wait for the one thread that writes to the swap file, which makes few pages free at a time.

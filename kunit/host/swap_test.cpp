@@ -7,6 +7,8 @@
 #include "../cases/memory_backing.h"
 #include "../cases/unmap_fixture.h"
 #include "objrmap/migrate.h"
+#include "objrmap/reclaim.h"
+#include "objrmap/resize.h"
 #include "objrmap/text.h"
 
 #include <array>
@@ -354,6 +356,61 @@ TEST_P(SwapUnder, kept_after_a_write_that_failed) {
     EXPECT_TRUE(a.unmap(0, 1));
     EXPECT_TRUE(world.verify());
     EXPECT_EQ(b.load(0), 1u);
+    EXPECT_FALSE(body.failed);
+}
+
+// ---- what is in the swap cache needs neither a frame to come back nor a slot to leave
+
+// Of two that share pages first..last-1 one has them back: they are in the swap cache, and each has its slot.
+void share_in_swap_cache(objr_test* test, TestWorld& world, Process& a, Process& b, u64 pages) {
+    world->swap.set_readahead_floor(~0u);
+    OBJR_ASSERT(a.map(0, pages));
+    for (u64 n = 0; n < pages; n++)
+        a.store(n, n + 1);
+    OBJR_ASSERT(a.fork_to(b));
+    for (u64 n = 0; n < pages; n++)
+        OBJR_ASSERT_EQ(unmap_at(world, a, n).answer, Unmapped::success);
+    for (u64 n = 0; n < pages; n++)
+        OBJR_ASSERT_EQ(a.load(n), n + 1);
+}
+
+TEST(Swap, swapoff_of_pages_that_are_in_memory) {
+    objr_test body;
+    objr_test* test = &body;
+    TestWorld world(test);
+    Process a(test, world);
+    Process b(test, world);
+    Process c(test, world);
+    share_in_swap_cache(test, world, a, b, 100);
+    ASSERT_TRUE(c.map(1000, 1300));
+    for (u64 n = 1000; world->pool.free_pages() != 0; n++)
+        c.store(n, 1);
+    EXPECT_EQ(world->swap.used(), 100u);
+    SwapoffResult result;
+    EXPECT_TRUE(swapoff(*world, result));
+    for (u64 n = 0; n < 100; n++)
+        EXPECT_EQ(b.load(n), n + 1);
+    world->swap.set_enabled(true);
+    EXPECT_FALSE(body.failed);
+}
+
+TEST(Swap, resize_with_pages_that_have_slots) {
+    objr_test body;
+    objr_test* test = &body;
+    TestWorld world(test, 3);
+    Process a(test, world);
+    Process b(test, world);
+    Process c(test, world);
+    const u64 slots = world->swap.slots();
+    share_in_swap_cache(test, world, a, b, slots);
+    ASSERT_TRUE(c.map(1000, 1010));
+    for (u64 n = 1000; n < 1010; n++)
+        c.store(n, 1);
+    EXPECT_FALSE(world->swap.has_room());
+    objr::Resize result;
+    EXPECT_TRUE(objr::resize_pool(*world, 1, result));
+    for (u64 n = 0; n < slots; n++)
+        EXPECT_EQ(b.load(n), n + 1);
     EXPECT_FALSE(body.failed);
 }
 

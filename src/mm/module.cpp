@@ -108,7 +108,7 @@ int objr_mm_fault(objr_mm* mm, objr_u64 address, objr_u32 fault, objr_u32 vm_fla
 
 int objr_too_dirty(objr_world* world) { return too_dirty(world_of(world)) ? 1 : 0; }
 
-void objr_throttle(objr_world* world) { static_cast<void>(world_of(world).writebackd.wait_for_round()); }
+void objr_throttle(objr_world* world) { throttle(world_of(world)); }
 
 int objr_wait_for_writeback(objr_world* world) { return wait_for_writeback(world_of(world)).as_int(); }
 

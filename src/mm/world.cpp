@@ -117,17 +117,24 @@ static void balance(World& world) {
     }
 }
 
-// What is dirty now; what becomes so meanwhile is for the next round, else one need never end. What fails is left alone for a while. If
-// all that is left is files which somebody else writes just now, his writes are waited for: they are what was asked for.
+// What is dirty now; what becomes so meanwhile is for the next round, else one need never end. What fails is left alone for a while. As
+// long as nothing is left but files that somebody else writes just now, and he has not got on, this is waited for: it is what was
+// asked for.
 static void write_back(World& world) {
     constexpr u64 kBatch = 256;
+    const s64 before = world.counters.sum(Count::writebacks);
     u64 left = static_cast<u64>(max<s64>(world.counters.sum(Count::dirty_pages), 0));
-    for (u64 written = 1; left != 0 && written != 0; left -= min(left, written)) {
-        written = write_back_some(world, min(left, kBatch), FileMapping::Busy::pass_by);
-        if (written == 0) {
-            written = write_back_some(world, min(left, kBatch), FileMapping::Busy::wait);
+    while (left != 0) {
+        bool busy = false;
+        const u64 written = write_back_some(world, min(left, kBatch), &busy);
+        left -= min(left, written);
+        if (written != 0) {
+            objr_cond_resched();
+        } else if (busy && world.counters.sum(Count::writebacks) == before) {
+            objr_sleep_a_tick();
+        } else {
+            break;
         }
-        objr_cond_resched();
     }
 }
 

@@ -179,8 +179,8 @@ void SwapSpace::use_again_locked(Cell& slot) {
     if (slot.state == State::kept) {
         slot.state = State::used;
         kept_map_.remove(static_cast<u64>(&slot - cells_));
-        kept_.fetch_sub(1);
         used_.fetch_add(1);
+        kept_.fetch_sub(1);
         counters_->sub(Count::swap_kept);
         counters_->add(Count::swapped_pages);
     }
@@ -252,6 +252,7 @@ void SwapSpace::give_up_all() {
             give_up_locked(*page);
         }
         pool_->put(*page);
+        objr_cond_resched();
     }
 }
 

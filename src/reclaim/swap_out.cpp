@@ -152,6 +152,13 @@ static Status swap_in_round(World& world, SwapoffResult& result) {
     return status;
 }
 
+// How many slots are in use whose pages are not in memory, at this instant.
+static u64 slots_without_page(World& world) {
+    const u64 cached = static_cast<u64>(max<s64>(world.counters.sum(Count::swapcache_pages), 0));
+    const u64 slots = world.swap.used() + world.swap.kept();
+    return slots - min(slots, cached);
+}
+
 // An entry may move behind the walk, in mremap; one that fork copies is in an Mm that comes later. So it is walked again until no slot
 // is used. What is neither in page tables nor in objects is on its way somewhere.
 Status swapoff(World& world, SwapoffResult& result) {
@@ -162,12 +169,12 @@ Status swapoff(World& world, SwapoffResult& result) {
     }
     // At the most. What cannot succeed is not begun: while it goes on others cannot have slots.
     const u64 room = world.pool.free_pages() + static_cast<u64>(max<s64>(world.counters.sum(Count::file_pages), 0));
-    if (world.swap.used() > room) {
+    if (slots_without_page(world) > room) {
         world.swapoffs.store_release(0);
         return Errno{OBJR_ENOMEM};
     }
     world.swap.set_enabled(false);
-    for (u32 futile = 0; status && (world.swap.used() != 0 || world.swap.kept() != 0); objr_cond_resched()) {
+    for (u32 futile = 0; status && (world.swap.kept() != 0 || world.swap.used() != 0); objr_cond_resched()) {
         {
             SharedGuard quiesce(world.quiesce);
             world.swap.give_up_all();

@@ -298,17 +298,26 @@ bool too_dirty(World& world) {
     return dirty > world.pool.size() / 2;
 }
 
+void throttle(World& world) {
+    constexpr u32 kMostTicks = 50;
+    const s64 writebacks = world.counters.sum(Count::writebacks);
+    for (u32 tick = 0; tick < kMostTicks && world.counters.sum(Count::writebacks) == writebacks && too_dirty(world) &&
+                       objr_fatal_signal_pending() == 0;
+         tick++) {
+        objr_sleep_a_tick();
+    }
+}
+
 Status wait_for_writeback(World& world) {
     constexpr u32 kRounds = 3; // in which nothing is written, before there is no hope
     const s64 writebacks = world.counters.sum(Count::writebacks);
-    const s64 dirty = world.counters.sum(Count::dirty_pages);
     const auto helped = [&] {
-        return world.counters.sum(Count::writebacks) != writebacks || world.counters.sum(Count::dirty_pages) < dirty;
+        return world.counters.sum(Count::writebacks) != writebacks || world.pool.free_pages() != 0;
     };
     for (u32 round = 0; round < kRounds && !helped(); round++) {
         OBJR_TRY_STATUS(world.writebackd.wait_for_round());
-        // What has failed is tried again when its pause is over: an error may pass.
-        while (!helped() && objr_ktime_get_ns() < world.write_back_pause.load()) {
+        // What has failed is tried again when its pause is over: an error may pass. Others may make it fail again, and pause, meanwhile.
+        for (const u64 until = world.write_back_pause.load(); !helped() && objr_ktime_get_ns() < until;) {
             if (objr_fatal_signal_pending() != 0) {
                 return Errno{OBJR_EINTR};
             }
@@ -343,7 +352,8 @@ static void say_why(const World& world, const ScanLedger& ledger) {
 // Is something in the way that may soon be no more? What others have set aside for themselves comes back, used or not.
 static bool may_change(const World& world, const ScanLedger& ledger) {
     return world.pool.pages_set_aside() + ledger[Fate::busy] + ledger[Fate::dirty] + ledger[Fate::not_written] +
-               ledger[Fate::referenced] + ledger[Fate::activated] !=
+               ledger[Fate::referenced] + ledger[Fate::activated] +
+               (world.swap.kept() != 0 ? ledger[Fate::no_swap] : 0) !=
            0;
 }
 

@@ -14,6 +14,7 @@ Result<FileMapping*> FileMapping::create(World& world, Kind kind) {
     file->id_ = world.next_id();
     file->i_mmap_lock.init(OBJR_LOCK_I_MMAP);
     file->writeback_.init(OBJR_LOCK_WRITEBACK);
+    file->syncing_.init(OBJR_LOCK_WRITEBACK);
     file->pages_.init();
     return file;
 }
@@ -163,7 +164,7 @@ Status FileMapping::write_out() {
 
 // The last user writes back while the object can still be found, so that who opens the file meanwhile shares it rather than
 // reads what is not yet written; only when nothing has become dirty since does it go. A write-back that fails is tried once more.
-void FileMapping::put() {
+void FileMapping::put() OBJR_THREAD(no_thread_safety_analysis) {
     constexpr u32 kAttempts = 2;
     constexpr u32 kMostRounds = 10000; // of others who open it, write, and are gone again
     for (u32 failures = 0, rounds = 0;; rounds++) {
@@ -187,8 +188,12 @@ void FileMapping::put() {
             continue; // somebody has opened it meanwhile
         }
         // Only now is it certain that nobody makes it dirty any more: it is looked up under the lock that is held.
-        // Who writes one makes it dirty again, if that fails, before he says that he has ended.
-        const bool written = status && writing_.load_acquire() == 0 && dirty_.load() == 0;
+        // Whoever is writing one just now makes it dirty again if that fails: then it is not tried, and looked at again.
+        bool written = false;
+        if (status && writeback_.try_lock()) {
+            written = dirty_.load() == 0;
+            writeback_.unlock();
+        }
         if (written || failures >= kAttempts || OBJR_WARN_ON(rounds == kMostRounds)) {
             break; // nobody can come to use it any more
         }

@@ -3,7 +3,7 @@
 //
 // Writing takes the inode lock, and a process in write(2) may hold that while it faults on pool memory. So a page is made
 // clean and copied under its lock, and written from the copy with no lock held but writeback_, which no fault takes. fsync, truncate
-// and the last close wait for writeback_; the background only if it has nothing else to do.
+// and the last close wait for writeback_; the background only tries it.
 #include "objrmap/file_mapping.h"
 #include "objrmap/frames.h"
 #include "objrmap/rmap.h"
@@ -55,6 +55,8 @@ Status FileMapping::sync(u64 first, u64 last, bool datasync) {
         written = write_pages(first, last, ~0ull, ~0u);
         retry_at_.store(0);
     }
+    // One at a time too: of a failure the kernel tells the first, and the others must find it noted.
+    Guard guard(syncing_);
     Status status = Status::from_int(objr_backing_sync(writer, first << kPageShift, ~0ull >> 1, datasync ? 1 : 0));
     if (!status) {
         note_failure(status);
@@ -79,15 +81,16 @@ void FileMapping::note_failure(Status status) {
     }
 }
 
-u64 FileMapping::write_back(u64 most, Busy busy) OBJR_THREAD(no_thread_safety_analysis) {
+u64 FileMapping::write_back(u64 most, bool* busy) OBJR_THREAD(no_thread_safety_analysis) {
     constexpr u32 kMostFailures = 16;
     constexpr u64 kPause = 1000000000; // ns
     if (dirty_.load() == 0 || objr_ktime_get_ns() < retry_at_.load() || !writer()) {
         return 0;
     }
-    if (busy == Busy::wait) {
-        writeback_.lock();
-    } else if (!writeback_.try_lock()) {
+    if (!writeback_.try_lock()) {
+        if (busy) {
+            *busy = true;
+        }
         return 0;
     }
     note_size();
@@ -225,7 +228,7 @@ void FileMapping::make_dirty(u64 pgoff) {
 // ---- in the background
 
 // One round at most: a file that has been visited and has dirty pages left has its turn in the next call.
-u64 write_back_some(World& world, u64 most, FileMapping::Busy busy) {
+u64 write_back_some(World& world, u64 most, bool* busy) {
     constexpr u64 kTurn = 64; // pages of one file
     u64 done = 0;
     u64 id = world.write_back_from.load();

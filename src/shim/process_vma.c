@@ -206,6 +206,8 @@ static vm_fault_t objr_vma_resolve(struct vm_fault *vmf, u32 kind, bool present)
 	objr_process_mm_seen(region->pmm);
 	error = objr_mm_fault(region->pmm->core, vmf->address & PAGE_MASK, kind,
 			      objr_vm_flags(vma, vma->vm_flags), &fault);
+	if (error != -ENOBUFS && READ_ONCE(region->pmm->hopeless) == objr_fault_id(vmf))
+		WRITE_ONCE(region->pmm->hopeless, 0);
 	switch (error) {
 	case 0:
 		if (kind & OBJR_FAULT_WRITE && vmf->flags & FAULT_FLAG_USER && objr_too_dirty(file->world))
