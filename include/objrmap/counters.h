@@ -16,7 +16,7 @@ enum class Count : u32 {
     mappings, // present PTEs
     swapcache_pages, // pages in the swap cache
     locked_pages, // pages mapped by a locked Vma
-    swapped_pages, // slots of the swap space in use, but for those
+    swapped_pages, // slots of the swap space that are neither free nor kept
     swap_kept, // slots that are kept: see swap.h
     vmas,
     anon_vmas,
@@ -61,6 +61,11 @@ public:
             total += slot.values[static_cast<u32>(which)].load();
         }
         return static_cast<s64>(total);
+    }
+    // Of what is counted up and down, where a sum below zero, of parts that were read at different times, is none.
+    u64 number(Count which) const {
+        const s64 total = sum(which);
+        return total < 0 ? 0 : static_cast<u64>(total);
     }
 
 private:

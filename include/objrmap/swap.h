@@ -3,8 +3,8 @@
 // mm/swapfile.c, mm/swap_state.c).
 //
 // Terms: the count of a slot is the number of swap PTEs that name it; the place of a swapped out page in its object's table counts as
-// one (file_mapping.h F6). A page is cached, in the swap cache, when its slot
-// points to it; it says so by PageFlag::swapcache and has its entry in private_word.
+// one (file_mapping.h F6). A page is cached, in the swap cache, when its slot points to it; it says so by PageFlag::swapcache and has
+// its entry in private_word.
 //
 // States of a slot:   free -> (add_to_cache_locked) cached, count 0 -> (duplicate) cached, count n -> (write_locked) cached and
 //   stored -> (remove_from_cache_locked) stored -> (read_locked) cached and stored -> (release of the last) cached, count 0 ->
@@ -31,7 +31,7 @@
 //   W5 a cached page is written by nobody through a private mapping. A kept one is clean and its slot is stored.
 //
 // Ownership: the World's. The cache owns one reference of each cached page.
-// Locking: `lock_` guards slots and the map of those that are free. Membership in the cache changes under the page lock too: who holds that
+// Locking: `lock_` guards slots and the maps of those that are free and kept. Membership in the cache changes under the page lock too: who holds that
 // may believe what cached() says. Every caller but verify and write_slot is under quiesce for read.
 // Errors: after an error nothing has changed.
 #pragma once
@@ -54,8 +54,8 @@ public:
     // All slots should be free. Idempotent.
     void destroy();
     u64 slots() const { return slot_count_; }
-    u64 used() const { return used_.load(); } // slots that are not free, but for those
-    u64 kept() const { return kept_.load(); } // that are kept; who reads this first and then used() misses none
+    u64 used() const { return used_.load(); } // slots that are neither free nor kept
+    u64 kept() const { return kept_.load(); } // who reads this first, and then used(), misses none
     bool has_room() const { return enabled() && used() < slots(); } // at this instant
     SwapStore::Usage usage() const; // of the store, and in bytes the tables here
     // Swap-off: from when this returns no slot is given out. Any context.

@@ -13,7 +13,7 @@ public:
     void line(const char* name, u64 value) { objr_out_printf(out_, "%s %llu\n", name, value); }
     void line(const char* name, Count which) { line(name, count(which)); }
     // A sum over processors that go on counting may be below zero for an instant.
-    u64 count(Count which) const { return static_cast<u64>(max<s64>(counters_.sum(which), 0)); }
+    u64 count(Count which) const { return counters_.number(which); }
 
 private:
     const Counters& counters_;

@@ -123,7 +123,7 @@ static void balance(World& world) {
 static void write_back(World& world) {
     constexpr u64 kBatch = 256;
     const s64 before = world.counters.sum(Count::writebacks);
-    u64 left = static_cast<u64>(max<s64>(world.counters.sum(Count::dirty_pages), 0));
+    u64 left = world.counters.number(Count::dirty_pages);
     while (left != 0) {
         bool busy = false;
         const u64 written = write_back_some(world, min(left, kBatch), &busy);

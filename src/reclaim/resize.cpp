@@ -100,10 +100,10 @@ bool cut_off_closed(World& world) {
 // How many pages neither leave the pool nor are free, at this instant and at the least: those in locked Vmas, or anonymous ones for which
 // swap has no room.
 u64 staying_pages(World& world) {
-    const u64 cached = static_cast<u64>(max<s64>(world.counters.sum(Count::swapcache_pages), 0)); // these have a slot
+    const u64 cached = world.counters.number(Count::swapcache_pages); // these have a slot
     const u64 room = world.swap.enabled() ? world.swap.slots() - world.swap.used() + cached : 0;
-    const u64 anon = static_cast<u64>(max<s64>(world.counters.sum(Count::anon_pages), 0));
-    const u64 locked = static_cast<u64>(max<s64>(world.counters.sum(Count::locked_pages), 0));
+    const u64 anon = world.counters.number(Count::anon_pages);
+    const u64 locked = world.counters.number(Count::locked_pages);
     return max(locked, anon - min(anon, room)) + world.pool.poisoned_pages();
 }
 

@@ -154,7 +154,7 @@ static Status swap_in_round(World& world, SwapoffResult& result) {
 
 // How many slots are in use whose pages are not in memory, at this instant.
 static u64 slots_without_page(World& world) {
-    const u64 cached = static_cast<u64>(max<s64>(world.counters.sum(Count::swapcache_pages), 0));
+    const u64 cached = world.counters.number(Count::swapcache_pages);
     const u64 slots = world.swap.used() + world.swap.kept();
     return slots - min(slots, cached);
 }
@@ -168,7 +168,7 @@ Status swapoff(World& world, SwapoffResult& result) {
         return Errno{OBJR_EBUSY};
     }
     // At the most. What cannot succeed is not begun: while it goes on others cannot have slots.
-    const u64 room = world.pool.free_pages() + static_cast<u64>(max<s64>(world.counters.sum(Count::file_pages), 0));
+    const u64 room = world.pool.free_pages() + world.counters.number(Count::file_pages);
     if (slots_without_page(world) > room) {
         world.swapoffs.store_release(0);
         return Errno{OBJR_ENOMEM};

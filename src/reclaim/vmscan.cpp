@@ -291,7 +291,7 @@ bool too_dirty(World& world) {
     if (world.pool.free_pages() > world.low_pages.load()) {
         return false;
     }
-    const u64 dirty = static_cast<u64>(max<s64>(world.counters.sum(Count::dirty_pages), 0));
+    const u64 dirty = world.counters.number(Count::dirty_pages);
     if (dirty > world.pool.size() / 4) {
         world.writebackd.kick();
     }
